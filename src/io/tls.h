@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* TLS settings shared by connections; reference counted, immutable. TLS 1.2 or later. */
+
+#include "base/str.h"
+
+struct err;
+struct tls_config;
+
+struct tls_opts {
+	struct str cert_pem, key_pem;   /* ours; both or neither */
+	struct str ca_pem;              /* whom we trust; empty on a client: the system's store */
+	bool server;
+	bool request_client_cert;       /* server: ask, verify when given (against ca_pem) */
+	bool require_client_cert;
+	bool insecure;                  /* client: do not verify the server */
+	bool no_h2;                     /* do not offer HTTP/2 by ALPN */
+};
+
+MUST_USE struct err *tls_config_new(const struct tls_opts *opts, struct tls_config **ret);
+struct tls_config *tls_config_ref(struct tls_config *c);
+struct tls_config *tls_config_unref(struct tls_config *c);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * JSON values: yyjson's mutable values, allocated in an arena, under a name of our own.
+ * A value belongs to at most one container; json_copy() before adding it to another.
+ * Const trees may be shared freely. Strings are views into the arena (or into literals).
+ *
+ * Numbers keep their kind (unsigned, signed, real). Objects keep insertion order; lookup
+ * is linear. Depth is limited to JSON_MAX_DEPTH on the way in, so recursion is safe on a fiber.
+ */
+
+#include "base/str.h"
+
+struct arena;
+struct buf;
+struct err;
+struct json;
+
+#define JSON_MAX_DEPTH 128
+
+enum json_type {
+	JSON_NULL,
+	JSON_BOOL,
+	JSON_INT, /* fits int64_t or uint64_t */
+	JSON_REAL,
+	JSON_STR,
+	JSON_ARRAY,
+	JSON_OBJECT,
+};
+
+/* text */
+/*
+ * BAD_REQUEST with the offset on malformed input. Duplicate keys: the last one wins, as in Go;
+ * when ret_dups is not NULL it receives an array of their paths ("spec.a").
+ */
+MUST_USE struct err *json_parse(struct arena *a, struct str text, struct json **ret);
+MUST_USE struct err *json_parse_dups(struct arena *a, struct str text, struct json **ret,
+				     struct json **ret_dups);
+void json_write(struct buf *b, const struct json *v);
+/* 2-space indent, as kubectl and the server's ?pretty=1. */
+void json_write_pretty(struct buf *b, const struct json *v);
+struct str json_text(struct arena *a, const struct json *v);
+
+/* making */
+struct json *json_null(struct arena *a);
+struct json *json_bool(struct arena *a, bool v);
+struct json *json_int(struct arena *a, int64_t v);
+struct json *json_real(struct arena *a, double v);
+/* The bytes are borrowed (they must live as long as the arena); json_strcpy copies them. */
+struct json *json_str(struct arena *a, struct str s);
+struct json *json_strz(struct arena *a, const char *z);
+struct json *json_strcpy(struct arena *a, struct str s);
+struct json *json_strf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+struct json *json_array(struct arena *a);
+struct json *json_object(struct arena *a);
+struct json *json_copy(struct arena *a, const struct json *v);
+
+/* queries: every one accepts NULL, and answers as for a missing value */
+enum json_type json_type(const struct json *v);
+const char *json_type_name(const struct json *v); /* null boolean integer number string array object */
+bool json_is(const struct json *v, enum json_type t); /* false on C NULL */
+bool json_is_null(const struct json *v);              /* true on C NULL and on JSON null */
+bool json_equal(const struct json *a, const struct json *b); /* numbers by value */
+struct str json_as_str(const struct json *v);         /* "" when not a string */
+int64_t json_as_int(const struct json *v, int64_t dflt);
+bool json_as_bool(const struct json *v, bool dflt);
+double json_as_real(const struct json *v, double dflt);
+/* Elements of an array, members of an object, else 0. */
+size_t json_len(const struct json *v);
+
+/* objects */
+struct json *json_get(const struct json *obj, const char *key);
+struct json *json_get_s(const struct json *obj, struct str key);
+/* Walks members: json_path(o, "metadata", "labels", NULL). */
+struct json *json_path(const struct json *obj, ...) __attribute__((sentinel));
+/* Dots between member names, none inside: json_at(o, "spec.template.metadata"). */
+struct json *json_at(const struct json *obj, const char *dotted);
+struct str json_str_at(const struct json *obj, const char *dotted);
+int64_t json_int_at(const struct json *obj, const char *dotted, int64_t dflt);
+bool json_bool_at(const struct json *obj, const char *dotted, bool dflt);
+/* Sets or replaces a member, keeping its place; key is borrowed. Takes v. */
+void json_set(struct arena *a, struct json *obj, const char *key, struct json *v);
+void json_set_s(struct arena *a, struct json *obj, struct str key, struct json *v);
+/* Puts it first instead of last when it is new. */
+void json_set_first(struct arena *a, struct json *obj, const char *key, struct json *v);
+/* Creates the objects on the way. */
+void json_set_at(struct arena *a, struct json *obj, const char *dotted, struct json *v);
+void json_set_str(struct arena *a, struct json *obj, const char *key, struct str s);
+void json_set_int(struct arena *a, struct json *obj, const char *key, int64_t v);
+void json_set_bool(struct arena *a, struct json *obj, const char *key, bool v);
+/* The member object, created when absent or not an object. */
+struct json *json_sub(struct arena *a, struct json *obj, const char *key);
+/* Likewise an array. */
+struct json *json_sub_array(struct arena *a, struct json *obj, const char *key);
+bool json_del(struct json *obj, struct str key);
+bool json_delz(struct json *obj, const char *key);
+
+/* arrays */
+struct json *json_idx(const struct json *arr, size_t i);
+void json_push(struct json *arr, struct json *v);
+bool json_remove_idx(struct json *arr, size_t i);
+void json_insert_idx(struct json *arr, size_t i, struct json *v);
+/* Replaces element i in place. */
+void json_replace_idx(struct json *arr, size_t i, struct json *v);
+/* The first element whose member key is the string val. */
+struct json *json_find_by(const struct json *arr, const char *key, struct str val);
+
+/* iteration; arrays yield an empty key. Do not change the container meanwhile. */
+struct json_iter {
+	struct str key;
+	struct json *val;
+	size_t i;
+	/* private */
+	const struct json *container;
+	struct json *next;
+};
+
+struct json_iter json_iter(const struct json *container);
+bool json_next(struct json_iter *it);
+
+#define json_for_each(it, container) \
+	for (struct json_iter it = json_iter(container); json_next(&it);)

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The store: revisioned objects, transactions, watch. One contract, two engines (lmdb.c; etcd.c
+ * is to come). A committed transaction is durable when store_commit returns. All its puts
+ * carry one new revision. The store belongs to one loop; the engine may use a thread inside.
+ */
+
+#include "api/obj.h"
+#include "base/list.h"
+
+struct err;
+struct loop;
+struct store;
+
+struct store_key {
+	struct str resource; /* "pods", "replicasets.apps": [a-z0-9.-], at most 200 bytes */
+	struct str ns;       /* empty: cluster-scoped */
+	struct str name;
+};
+
+struct store_opts {
+	const char *path;             /* directory, created when absent */
+	uint64_t map_size;            /* 0: 1 TiB */
+	int64_t history_ms;           /* 0: 5 minutes */
+	uint64_t history_bytes;       /* 0: 256 MiB */
+};
+
+/* lifecycle */
+/* CORRUPT with the way out in its message; UNAVAILABLE when another process holds it. */
+MUST_USE struct err *store_open(struct loop *l, const struct store_opts *opts, struct store **ret);
+struct store *store_close(struct store *s);
+
+/* reading */
+/* NULL when absent. A new reference. */
+MUST_USE SUSPENDS struct err *store_get(struct store *s, const struct store_key *key,
+					const struct obj **ret);
+
+struct store_list_opts {
+	struct str resource;
+	struct str ns;         /* empty: all namespaces (or cluster-scoped) */
+	struct str after_ns, after_name; /* continue after this key (both empty: from the start) */
+	struct rev at;         /* 0: now; EXPIRED when out of history */
+	size_t limit;          /* objects accepted by fn at most; 0: no limit */
+};
+
+struct store_list_result {
+	struct rev rev;        /* of the snapshot */
+	bool more;             /* the limit cut it */
+	uint64_t remaining;    /* objects after the cut, all of them (selectors unknown here) */
+};
+
+/* fn is called in key order (namespace, name); it keeps the object by reference. False skips it (does not count to the limit). */
+MUST_USE SUSPENDS struct err *store_list(struct store *s, const struct store_list_opts *opts,
+					 bool (*fn)(const struct obj *o, void *ctx), void *ctx,
+					 struct store_list_result *ret);
+uint64_t store_count(struct store *s, struct str resource);
+
+/* writing */
+struct store_op {
+	struct store_key key;
+	const struct obj *put;   /* NULL: delete */
+	/* expect: revision the key must have now; 0: must not exist; STORE_ANY: no check */
+	struct rev expect;
+	/* ret: the committed object (put) or the one deleted, a new reference; NULL if a delete found none */
+	const struct obj *result;
+};
+
+#define STORE_ANY ((struct rev){ UINT64_MAX })
+
+/*
+ * All or nothing. CONFLICT when an expectation fails (ret_failed: index of the op; the
+ * key's present object in its result, or NULL), UNAVAILABLE on a full disk.
+ */
+MUST_USE SUSPENDS struct err *store_commit(struct store *s, struct store_op *ops, size_t n,
+					   struct rev *ret_rev, size_t *ret_failed);
+/* The latest committed revision. */
+struct rev store_rev(const struct store *s);
+struct rev store_oldest_rev(const struct store *s);
+
+/* watching */
+enum store_event_type { STORE_PUT, STORE_DELETE };
+
+struct store_event {
+	enum store_event_type type;
+	struct rev rev;
+	struct str resource;
+	const struct obj *obj;   /* put: the new object; delete: the last one, at the deletion's revision */
+	const struct obj *prev;  /* NULL: created */
+};
+
+/*
+ * Embed it. Events with a revision above from are delivered in order from the loop, first those
+ * of the history, then live ones. The objects are borrowed during the call.
+ */
+struct store_watch {
+	void (*event)(struct store_watch *w, const struct store_event *ev);
+	/* Optional: everything up to rev was delivered (called when a turn delivered something elsewhere too). */
+	void (*progress)(struct store_watch *w, struct rev rev);
+	/* private */
+	struct list link;
+	struct str resource, ns, name;
+	struct rev from;
+};
+
+/* EXPIRED when from is older than the history. ns and name narrow it; both may be empty. */
+MUST_USE struct err *store_watch_start(struct store *s, struct store_watch *w, struct str resource,
+				       struct str ns, struct str name, struct rev from);
+void store_watch_cancel(struct store_watch *w);
+
+/* keeping */
+/* Consistent copy while running; fd is a new file. SUSPENDS. */
+MUST_USE SUSPENDS struct err *store_snapshot(struct store *s, int fd);
