@@ -19,7 +19,7 @@ struct wall {
 };
 
 #define NS_PER_SEC INT64_C(1000000000)
-#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_MS  INT64_C(1000000)
 
 struct mono mono_now(void);
 struct wall wall_now(void);

@@ -74,9 +74,9 @@ struct err_cause err_get_cause(const struct err *e, size_t i);
 /* The code whose reason and status these are; ERR_UNKNOWN when none fits. */
 enum err_code err_code_from_reason(struct str reason, int http_status);
 
-#define TRY(expr)                               \
-	do {                                    \
-		struct err *try_err_ = (expr);  \
-		if (try_err_)                   \
-			return try_err_;        \
+#define TRY(expr)                              \
+	do {                                   \
+		struct err *try_err_ = (expr); \
+		if (try_err_)                  \
+			return try_err_;       \
 	} while (0)

@@ -10,7 +10,10 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(l) { &(l), &(l) }
+#define LIST_INIT(l)       \
+	{                  \
+		&(l), &(l) \
+	}
 
 static inline void list_init(struct list *l)
 {
@@ -56,15 +59,15 @@ static inline void list_unlink(struct list *n)
 }
 
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
-#define list_first(l, type, member) (list_empty(l) ? NULL : list_entry((l)->next, type, member))
+#define list_first(l, type, member)   (list_empty(l) ? NULL : list_entry((l)->next, type, member))
 
-#define list_for_each(it, l, member)                                             \
+#define list_for_each(it, l, member)                                                  \
 	for (it = list_entry((l)->next, __typeof__(*it), member); &it->member != (l); \
 	     it = list_entry(it->member.next, __typeof__(*it), member))
 
 /* it may be unlinked and freed in the body. */
-#define list_for_each_safe(it, tmp, l, member)                                   \
-	for (it = list_entry((l)->next, __typeof__(*it), member),                \
-	    tmp = list_entry(it->member.next, __typeof__(*it), member);          \
-	     &it->member != (l);                                                 \
+#define list_for_each_safe(it, tmp, l, member)                          \
+	for (it = list_entry((l)->next, __typeof__(*it), member),       \
+	    tmp = list_entry(it->member.next, __typeof__(*it), member); \
+	     &it->member != (l);                                        \
 	     it = tmp, tmp = list_entry(it->member.next, __typeof__(*it), member))

@@ -21,11 +21,11 @@ struct kv {
 	const struct err *e;
 };
 
-#define KV_STR(k, v) ((struct kv){ .key = (k), .type = KV_T_STR, .s = (v) })
-#define KV_Z(k, v) ((struct kv){ .key = (k), .type = KV_T_STR, .s = str_from(v) })
-#define KV_INT(k, v) ((struct kv){ .key = (k), .type = KV_T_INT, .i = (int64_t)(v) })
+#define KV_STR(k, v)  ((struct kv){ .key = (k), .type = KV_T_STR, .s = (v) })
+#define KV_Z(k, v)    ((struct kv){ .key = (k), .type = KV_T_STR, .s = str_from(v) })
+#define KV_INT(k, v)  ((struct kv){ .key = (k), .type = KV_T_INT, .i = (int64_t)(v) })
 #define KV_BOOL(k, v) ((struct kv){ .key = (k), .type = KV_T_BOOL, .i = (v) })
-#define KV_ERR(v) ((struct kv){ .key = "error", .type = KV_T_ERR, .e = (v) })
+#define KV_ERR(v)     ((struct kv){ .key = "error", .type = KV_T_ERR, .e = (v) })
 
 struct log {
 	const struct log *parent;
@@ -42,17 +42,17 @@ bool log_enabled(enum log_level level);
 void log_write(const struct log *log, enum log_level level, const char *msg, const struct kv *kvs,
 	       size_t n);
 
-#define LOG_(l, level, msg, ...)                                                       \
-	do {                                                                           \
-		if (log_enabled(level)) {                                              \
-			const struct kv log_kvs_[] = { { 0 }, ##__VA_ARGS__ };         \
+#define LOG_(l, level, msg, ...)                                                         \
+	do {                                                                             \
+		if (log_enabled(level)) {                                                \
+			const struct kv log_kvs_[] = { { 0 }, ##__VA_ARGS__ };           \
 			log_write(l, level, msg, log_kvs_ + 1, ARRAY_LEN(log_kvs_) - 1); \
-		}                                                                      \
+		}                                                                        \
 	} while (0)
 
 #define log_debug(l, msg, ...) LOG_(l, LOG_DEBUG, msg, ##__VA_ARGS__)
-#define log_info(l, msg, ...) LOG_(l, LOG_INFO, msg, ##__VA_ARGS__)
-#define log_warn(l, msg, ...) LOG_(l, LOG_WARN, msg, ##__VA_ARGS__)
+#define log_info(l, msg, ...)  LOG_(l, LOG_INFO, msg, ##__VA_ARGS__)
+#define log_warn(l, msg, ...)  LOG_(l, LOG_WARN, msg, ##__VA_ARGS__)
 #define log_error(l, msg, ...) LOG_(l, LOG_ERROR, msg, ##__VA_ARGS__)
 
 /* Logs e at the given level and frees it; NULL does nothing. */

@@ -34,6 +34,6 @@ void *map_find(const struct map *m, struct str key);
 void *map_del(struct map *m, struct str key);
 void map_clear(struct map *m);
 
-#define map_for_each(e, m)                                                           \
-	for (struct map_entry *e = (m)->first, *e##_next_ = e ? e->next : NULL; e;   \
+#define map_for_each(e, m)                                                         \
+	for (struct map_entry *e = (m)->first, *e##_next_ = e ? e->next : NULL; e; \
 	     e = e##_next_, e##_next_ = e ? e->next : NULL)

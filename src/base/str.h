@@ -16,11 +16,14 @@ struct str {
 };
 
 #define STR(lit) ((struct str){ "" lit, sizeof(lit) - 1 })
-#define STR_INIT(lit) { "" lit, sizeof(lit) - 1 }
+#define STR_INIT(lit)                   \
+	{                               \
+		"" lit, sizeof(lit) - 1 \
+	}
 #define STR_EMPTY ((struct str){ "", 0 })
 /* For printf's "%.*s". */
 #define STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
-#define STR_FMT "%.*s"
+#define STR_FMT    "%.*s"
 
 static inline struct str str_from(const char *z)
 {
@@ -65,9 +68,13 @@ struct str str_skip(struct str s, size_t n);
 struct str str_trim(struct str s);
 bool str_strip_prefix(struct str *s, struct str prefix);
 bool str_strip_suffix(struct str *s, struct str suffix);
-/* Cuts at the first sep: *ret_head before it, *s after it. False, with *s emptied, when sep is absent (head is all). */
+/* Cuts at the first sep: *ret_head before it, *s after it. False, with *s emptied, when sep is
+ * absent (head is all). */
 bool str_cut(struct str *s, char sep, struct str *ret_head);
-/* Next token up to sep; false when the input is used up. "a,,b" yields "a", "", "b"; "" yields nothing. */
+/*
+ * Next token up to sep; false when the input is used up, which a NULL pointer in *rest marks.
+ * "a,,b" yields "a", "", "b"; "" yields one empty token; str_make(NULL, 0) yields nothing.
+ */
 bool str_split_next(struct str *rest, char sep, struct str *ret_token);
 
 /* numbers: whole string must match, no sign tricks, range checked; false otherwise */

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+
+#include "testkit/test.h"
+
+TEST(wall_round_trip)
+{
+	static const char *const rows[] = {
+		"1970-01-01T00:00:00Z",
+		"2000-02-29T23:59:59Z",
+		"2026-11-22T12:40:42Z",
+		"1969-12-31T23:59:59Z",
+	};
+	struct arena *a = arena_new();
+	struct wall t;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_true(wall_parse(str_from(rows[i]), &t));
+		assert_str(wall_format(a, t), rows[i]);
+	}
+	assert_true(wall_parse(STR("2026-01-01T02:00:00.5+02:00"), &t));
+	assert_str(wall_format_micro(a, t), "2026-01-01T00:00:00.500000Z");
+	arena_free(a);
+}
+
+TEST(wall_refuses)
+{
+	static const char *const rows[] = {
+		"",
+		"2026-01-01",
+		"2026-13-01T00:00:00Z",
+		"2026-02-30T00:00:00Z",
+		"2025-02-29T00:00:00Z",
+		"2026-01-01T00:00:00",
+		"2026-01-01T00:00:00.Z",
+		"2026-01-01 00:00:00Z",
+		"2026-01-01T24:00:00Z",
+	};
+	struct wall t;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_false(wall_parse(str_from(rows[i]), &t));
+}
+
+TEST(durations)
+{
+	struct arena *a = arena_new();
+	int64_t ns;
+
+	assert_true(duration_parse_go(STR("1h30m"), &ns));
+	assert_int_equal(ns, 5400 * NS_PER_SEC);
+	assert_true(duration_parse_go(STR("1.5s"), &ns));
+	assert_int_equal(ns, 1500 * NS_PER_MS);
+	assert_true(duration_parse_go(STR("-10ms"), &ns));
+	assert_int_equal(ns, -10 * NS_PER_MS);
+	assert_false(duration_parse_go(STR("1x"), &ns));
+	assert_false(duration_parse_go(STR("5"), &ns));
+	assert_str(duration_human(a, 119 * NS_PER_SEC), "119s");
+	assert_str(duration_human(a, 150 * NS_PER_SEC), "2m30s");
+	assert_str(duration_human(a, 3600 * 5 * NS_PER_SEC), "5h");
+	assert_str(duration_human(a, 86400 * 3 * NS_PER_SEC), "3d");
+	arena_free(a);
+}
+
+TEST_MAIN(T(wall_round_trip), T(wall_refuses), T(durations))
