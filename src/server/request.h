@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One API request on its way through the steps of a write (DESIGN section 3): each step is a file,
+ * reads what the earlier ones filled in and adds its own. Everything lives in the arena of the
+ * exchange, or of the caller for requests made from within the server (x is NULL there).
+ */
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "server/resource.h"
+
+struct apiserver;
+struct http_exchange;
+struct http_request;
+struct selector;
+
+struct user_extra {
+	struct str key;
+	const struct str *values;
+	size_t n_values;
+};
+
+struct user_info {
+	struct str name, uid;
+	const struct str *groups;
+	size_t n_groups;
+	const struct user_extra *extra;
+	size_t n_extra;
+};
+
+bool user_in_group(const struct user_info *u, struct str group);
+/* authentication/v1 UserInfo. */
+struct json *user_to_json(struct arena *a, const struct user_info *u);
+
+enum field_validation { FIELDS_WARN, FIELDS_IGNORE, FIELDS_STRICT };
+enum rv_match { RV_MATCH_UNSET, RV_MATCH_NOT_OLDER, RV_MATCH_EXACT };
+enum propagation {
+	PROPAGATION_UNSET,
+	PROPAGATION_BACKGROUND,
+	PROPAGATION_FOREGROUND,
+	PROPAGATION_ORPHAN
+};
+enum media { MEDIA_JSON, MEDIA_YAML };
+enum output_form { OUTPUT_PLAIN, OUTPUT_TABLE, OUTPUT_METADATA };
+enum include_object { INCLUDE_METADATA, INCLUDE_OBJECT, INCLUDE_NONE };
+
+/* The query, parsed and checked (options.c). */
+struct api_options {
+	bool dry_run;
+	struct str field_manager;
+	enum field_validation field_validation;
+	/* list and watch */
+	struct str label_text, field_text;
+	struct selector *labels, *fields; /* NULL: everything */
+	int64_t limit;
+	struct str cont; /* continue */
+	struct str rv_text;
+	uint64_t rv;
+	enum rv_match rv_match;
+	bool bookmarks, send_initial, send_initial_set;
+	int64_t timeout_s; /* 0: the server's choice */
+	enum include_object include;
+	/* delete: from the body, or else from the query (delete-options.c) */
+	int64_t grace; /* -1: unset */
+	enum propagation propagation;
+	bool orphan_set, orphan;
+	struct str pre_uid, pre_rv; /* preconditions; p NULL: none */
+};
+
+/* What the client wants back (negotiate.c). */
+struct api_output {
+	enum media media;
+	enum output_form form;
+	struct str form_version; /* of Table and PartialObjectMetadata: "v1", "v1beta1" */
+	bool pretty;
+};
+
+struct api_request {
+	struct apiserver *server;
+	struct http_exchange *x;         /* NULL: from within */
+	const struct http_request *http; /* NULL: from within */
+	struct arena *arena;
+	struct wall now;
+	struct user_info user;
+
+	/* path.c: raw parts of the path, decoded */
+	struct str path;  /* without query */
+	bool is_resource; /* below /api/v1 or /apis/GROUP/VERSION, with a resource */
+	struct str group, version, plural, ns, name, sub;
+	struct str rest; /* below a proxy-like subresource, with its slash */
+	enum verb verb;
+
+	/* route.c: borrowed references held for the request */
+	const struct resource *res;
+	const struct resource_version *v;
+	const struct subresource *subres; /* NULL: the resource itself */
+
+	struct api_options opt;
+	struct api_output out;
+
+	/* answers besides the body */
+	struct json *warnings; /* array of strings, or NULL */
+	bool created;          /* 201 instead of 200 */
+	bool bypass_admission; /* writes of the server's own bookkeeping */
+};
+
+/* A copy for a request from within, by the server's own identity (system:apiserver,
+ * system:masters). */
+struct api_request *request_local(struct apiserver *s, struct arena *a, const struct resource *res,
+				  const struct resource_version *v, enum verb verb, struct str ns,
+				  struct str name);
+
+/* Adds a Warning header (duplicates are left out). */
+void request_warn(struct api_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The kind with its version, as bodies carry it. */
+struct str request_api_version(const struct api_request *rq);
+/* The subresource's name or "". */
+struct str request_sub(const struct api_request *rq);
+
+/* the steps in order; each SUSPENDS where it reads */
+MUST_USE struct err *path_parse(struct api_request *rq, struct str method, struct str raw_path);
+MUST_USE struct err *authenticate(struct api_request *rq);
+MUST_USE struct err *authorize(struct api_request *rq);
+MUST_USE struct err *route(struct api_request *rq);
+MUST_USE struct err *options_parse(struct api_request *rq);
+MUST_USE struct err *negotiate(struct api_request *rq);
+/* Body to a tree with kind and apiVersion checked, pruned (by opt.field_validation) and defaulted.
+ */
+MUST_USE SUSPENDS struct err *body_read(struct api_request *rq, struct str *ret,
+					enum media *ret_media);
+MUST_USE SUSPENDS struct err *body_decode(struct api_request *rq, struct json **ret);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Responses: objects by spans, trees, Statuses; media type, pretty printing, gzip, Warning headers.
+ */
+
+#include "base/str.h"
+
+struct api_request;
+struct err;
+struct http_exchange;
+struct json;
+struct obj;
+
+/* In the form the client asked for (plain, Table, PartialObjectMetadata). */
+MUST_USE struct err *respond_obj(struct api_request *rq, int status, const struct obj *o);
+/* The same for a tree that has kind and apiVersion. */
+MUST_USE struct err *respond_tree(struct api_request *rq, int status, struct json *tree);
+/* Any document as it is (Status, Scale, reviews). */
+void respond_json(struct api_request *rq, int status, const struct json *doc);
+void respond_text(struct api_request *rq, int status, const char *content_type, struct str body);
+/* Sends e as a Status; takes e. */
+void respond_error(struct api_request *rq, struct err *e);
