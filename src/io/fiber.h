@@ -24,6 +24,17 @@ struct err;
 struct fiber;
 struct loop;
 
+#if defined(__SANITIZE_ADDRESS__)
+#define FIBER_STACK_SIZE (256 * 1024)
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FIBER_STACK_SIZE (256 * 1024)
+#endif
+#endif
+#ifndef FIBER_STACK_SIZE
+#define FIBER_STACK_SIZE (64 * 1024)
+#endif
+
 typedef struct err *(*fiber_fn)(void *arg);
 
 /* spawning */
@@ -45,6 +56,8 @@ struct loop *fiber_loop(void);  /* asserted: inside a fiber */
 /* Lowers the deadline of the calling fiber; returns the old one for fiber_restore_deadline. */
 struct mono fiber_limit_ms(int64_t ms);
 void fiber_restore_deadline(struct mono old);
+/* ns is INT64_MAX without one. */
+struct mono fiber_deadline(void);
 /* CANCELED or TIMEOUT when the fiber should stop, without suspending. */
 MUST_USE struct err *fiber_check(void);
 MUST_USE SUSPENDS struct err *fiber_sleep_ms(int64_t ms);

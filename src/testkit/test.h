@@ -24,12 +24,17 @@
 #define TEST(name) static void test_##name(void **state __attribute__((unused)))
 #define T(name)    cmocka_unit_test(test_##name)
 
-#define FIBER_TEST(name)                                            \
-	static struct err *fiber_test_##name(void *arg);            \
-	TEST(name)                                                  \
-	{                                                           \
-		assert_no_err(fiber_main(fiber_test_##name, NULL)); \
-	}                                                           \
+#define FIBER_TEST(name)                                                \
+	static struct err *fiber_test_##name(void *arg);                \
+	static struct err *fiber_test_run_##name(void *arg)             \
+	{                                                               \
+		(void)fiber_limit_ms(10000);                            \
+		return fiber_test_##name(arg);                          \
+	}                                                               \
+	TEST(name)                                                      \
+	{                                                               \
+		assert_no_err(fiber_main(fiber_test_run_##name, NULL)); \
+	}                                                               \
 	static struct err *fiber_test_##name(void *arg __attribute__((unused)))
 
 #define TEST_MAIN(...)                                              \
