@@ -58,11 +58,12 @@ struct json *json_copy(struct arena *a, const struct json *v);
 
 /* queries: every one accepts NULL, and answers as for a missing value */
 enum json_type json_type(const struct json *v);
-const char *json_type_name(const struct json *v); /* null boolean integer number string array object */
-bool json_is(const struct json *v, enum json_type t); /* false on C NULL */
-bool json_is_null(const struct json *v);              /* true on C NULL and on JSON null */
+const char *
+json_type_name(const struct json *v); /* null boolean integer number string array object */
+bool json_is(const struct json *v, enum json_type t);        /* false on C NULL */
+bool json_is_null(const struct json *v);                     /* true on C NULL and on JSON null */
 bool json_equal(const struct json *a, const struct json *b); /* numbers by value */
-struct str json_as_str(const struct json *v);         /* "" when not a string */
+struct str json_as_str(const struct json *v);                /* "" when not a string */
 int64_t json_as_int(const struct json *v, int64_t dflt);
 bool json_as_bool(const struct json *v, bool dflt);
 double json_as_real(const struct json *v, double dflt);

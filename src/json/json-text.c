@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON text in and out. Strings point into a private copy of the text in the arena. */
+#include <stdlib.h>
+
+#include <yyjson.h>
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/map.h"
+#include "json/json-internal.h"
+
+/* Objects with more members than this find duplicates by hashing. */
+#define JSON_LINEAR_KEYS 16
+
+struct json_reader {
+	struct arena *a;
+	struct json *dups; /* may be NULL */
+	struct err *err;
+};
+
+/* Where we are, for the paths of duplicates. */
+struct json_place {
+	const struct json_place *parent;
+	struct str key;
+	size_t index;
+	bool in_array;
+};
+
+static struct json *json_read_value(struct json_reader *r, yyjson_val *in,
+				    const struct json_place *place, unsigned depth);
+
+static void json_place_path(struct buf *b, const struct json_place *p)
+{
+	if (!p)
+		return;
+	json_place_path(b, p->parent);
+	if (p->in_array) {
+		buf_addf(b, "[%zu]", p->index);
+		return;
+	}
+	if (b->n)
+		buf_addc(b, '.');
+	buf_add(b, p->key);
+}
+
+static void json_note_dup(struct json_reader *r, const struct json_place *place)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	if (!r->dups)
+		return;
+	json_place_path(&b, place);
+	json_push(r->dups, json_strcpy(r->a, buf_str(&b)));
+}
+
+static struct json *json_read_array(struct json_reader *r, yyjson_val *in,
+				    const struct json_place *parent, unsigned depth)
+{
+	struct json *arr = json_array(r->a);
+	struct json_place place = { .parent = parent, .in_array = true };
+	yyjson_arr_iter it = yyjson_arr_iter_with(in);
+	yyjson_val *v;
+
+	while ((v = yyjson_arr_iter_next(&it))) {
+		struct json *out = json_read_value(r, v, &place, depth);
+
+		if (!out)
+			return NULL;
+		json_push(arr, out);
+		place.index++;
+	}
+	return arr;
+}
+
+static struct json *json_read_object(struct json_reader *r, yyjson_val *in,
+				     const struct json_place *parent, unsigned depth)
+{
+	_cleanup_map_ struct map seen = { 0 };
+	bool hashed = yyjson_obj_size(in) > JSON_LINEAR_KEYS;
+	struct json *obj = json_object(r->a);
+	struct json_place place = { .parent = parent };
+	yyjson_obj_iter it = yyjson_obj_iter_with(in);
+	yyjson_val *k;
+
+	while ((k = yyjson_obj_iter_next(&it))) {
+		struct json *out;
+
+		place.key = str_make(yyjson_get_str(k), yyjson_get_len(k));
+		out = json_read_value(r, yyjson_obj_iter_get_val(k), &place, depth);
+		if (!out)
+			return NULL;
+		if (hashed ? map_put(&seen, place.key, obj) != NULL
+			   : json_get_s(obj, place.key) != NULL) {
+			json_note_dup(r, &place);
+			json_set_s(r->a, obj, place.key, out);
+		} else {
+			json_obj_append(r->a, obj, place.key, out);
+		}
+	}
+	return obj;
+}
+
+static struct json *json_read_value(struct json_reader *r, yyjson_val *in,
+				    const struct json_place *place, unsigned depth)
+{
+	struct json *out;
+
+	if (depth >= JSON_MAX_DEPTH) {
+		r->err = err_new(ERR_BAD_REQUEST, "exceeded max depth");
+		return NULL;
+	}
+	if (yyjson_is_arr(in))
+		return json_read_array(r, in, place, depth + 1);
+	if (yyjson_is_obj(in))
+		return json_read_object(r, in, place, depth + 1);
+	out = arena_new_obj(r->a, struct json);
+	out->v.tag = in->tag;
+	out->v.uni.u64 = in->uni.u64;
+	if (yyjson_is_str(in))
+		out->v.uni.str = in->uni.str;
+	return out;
+}
+
+struct err *json_parse_dups(struct arena *a, struct str text, struct json **ret,
+			    struct json **ret_dups)
+{
+	struct json_reader r = { .a = a, .dups = ret_dups ? json_array(a) : NULL };
+	yyjson_read_err why;
+	yyjson_doc *doc;
+	char *copy = arena_alloc(a, text.n + YYJSON_PADDING_SIZE);
+	struct json *v;
+
+	if (text.n)
+		memcpy(copy, text.p, text.n);
+	doc = yyjson_read_opts(copy, text.n, YYJSON_READ_INSITU, NULL, &why);
+	if (!doc) {
+		if (text.n == 0 || why.code == YYJSON_READ_ERROR_EMPTY_CONTENT)
+			return err_new(ERR_BAD_REQUEST, "unexpected end of JSON input");
+		return err_new(ERR_BAD_REQUEST, "invalid JSON at offset %zu: %s", why.pos, why.msg);
+	}
+	v = json_read_value(&r, yyjson_doc_get_root(doc), NULL, 0);
+	yyjson_doc_free(doc);
+	if (!v)
+		return r.err;
+	*ret = v;
+	if (ret_dups)
+		*ret_dups = r.dups;
+	return NULL;
+}
+
+struct err *json_parse(struct arena *a, struct str text, struct json **ret)
+{
+	return json_parse_dups(a, text, ret, NULL);
+}
+
+static void json_write_with(struct buf *b, const struct json *v, yyjson_write_flag flags)
+{
+	size_t n;
+	yyjson_write_err why;
+	char *p;
+
+	if (!v) {
+		buf_addz(b, "null");
+		return;
+	}
+	p = yyjson_mut_val_write_opts(&v->v,
+				      flags | YYJSON_WRITE_ALLOW_INVALID_UNICODE |
+					      YYJSON_WRITE_INF_AND_NAN_AS_NULL,
+				      NULL, &n, &why);
+	ASSERT(p);
+	buf_add(b, str_make(p, n));
+	free(p);
+}
+
+void json_write(struct buf *b, const struct json *v)
+{
+	json_write_with(b, v, 0);
+}
+
+void json_write_pretty(struct buf *b, const struct json *v)
+{
+	json_write_with(b, v, YYJSON_WRITE_PRETTY_TWO_SPACES);
+}
+
+struct str json_text(struct arena *a, const struct json *v)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	json_write(&b, v);
+	return buf_to_arena(&b, a);
+}

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Trees are yyjson's mutable values. A struct json is nothing but such a value, so that the
+ * name of the library stays in this file and json-text.c.
+ */
+#include "json/json.h"
+
+#include <math.h>
+#include <stdarg.h>
+
+#include <yyjson.h>
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "json/json-internal.h"
+
+/* making */
+
+static struct json *json_node(struct arena *a, yyjson_type type, yyjson_subtype sub)
+{
+	struct json *v = arena_new_obj(a, struct json);
+
+	v->v.tag = (uint64_t)type | sub;
+	return v;
+}
+
+struct json *json_null(struct arena *a)
+{
+	return json_node(a, YYJSON_TYPE_NULL, 0);
+}
+
+struct json *json_bool(struct arena *a, bool b)
+{
+	return json_node(a, YYJSON_TYPE_BOOL, b ? YYJSON_SUBTYPE_TRUE : YYJSON_SUBTYPE_FALSE);
+}
+
+struct json *json_int(struct arena *a, int64_t n)
+{
+	struct json *v =
+		json_node(a, YYJSON_TYPE_NUM, n < 0 ? YYJSON_SUBTYPE_SINT : YYJSON_SUBTYPE_UINT);
+
+	v->v.uni.i64 = n;
+	return v;
+}
+
+struct json *json_real(struct arena *a, double d)
+{
+	struct json *v = json_node(a, YYJSON_TYPE_NUM, YYJSON_SUBTYPE_REAL);
+
+	v->v.uni.f64 = d;
+	return v;
+}
+
+struct json *json_str(struct arena *a, struct str s)
+{
+	struct json *v = json_node(a, YYJSON_TYPE_STR, 0);
+
+	v->v.tag |= (uint64_t)s.n << YYJSON_TAG_BIT;
+	v->v.uni.str = s.p ? s.p : "";
+	return v;
+}
+
+struct json *json_strz(struct arena *a, const char *z)
+{
+	return json_str(a, str_from(z));
+}
+
+struct json *json_strcpy(struct arena *a, struct str s)
+{
+	return json_str(a, arena_str(a, s));
+}
+
+struct json *json_strf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	struct str s;
+
+	va_start(ap, fmt);
+	s = arena_vfmt(a, fmt, ap);
+	va_end(ap);
+	return json_str(a, s);
+}
+
+struct json *json_array(struct arena *a)
+{
+	return json_node(a, YYJSON_TYPE_ARR, 0);
+}
+
+struct json *json_object(struct arena *a)
+{
+	return json_node(a, YYJSON_TYPE_OBJ, 0);
+}
+
+struct json *json_copy(struct arena *a, const struct json *v)
+{
+	struct json *copy;
+
+	if (!v)
+		return NULL;
+	switch (json_type(v)) {
+	case JSON_STR:
+		return json_strcpy(a, json_as_str(v));
+	case JSON_ARRAY:
+		copy = json_array(a);
+		json_for_each(it, v) json_push(copy, json_copy(a, it.val));
+		return copy;
+	case JSON_OBJECT:
+		copy = json_object(a);
+		json_for_each(it, v)
+			json_obj_append(a, copy, arena_str(a, it.key), json_copy(a, it.val));
+		return copy;
+	case JSON_NULL:
+	case JSON_BOOL:
+	case JSON_INT:
+	case JSON_REAL:
+		break;
+	}
+	copy = arena_new_obj(a, struct json);
+	copy->v.tag = v->v.tag;
+	copy->v.uni = v->v.uni;
+	return copy;
+}
+
+/* queries */
+
+enum json_type json_type(const struct json *v)
+{
+	if (!v)
+		return JSON_NULL;
+	switch (v->v.tag & YYJSON_TYPE_MASK) {
+	case YYJSON_TYPE_BOOL:
+		return JSON_BOOL;
+	case YYJSON_TYPE_NUM:
+		return (v->v.tag & YYJSON_SUBTYPE_MASK) == YYJSON_SUBTYPE_REAL ? JSON_REAL
+									       : JSON_INT;
+	case YYJSON_TYPE_STR:
+		return JSON_STR;
+	case YYJSON_TYPE_ARR:
+		return JSON_ARRAY;
+	case YYJSON_TYPE_OBJ:
+		return JSON_OBJECT;
+	default:
+		return JSON_NULL;
+	}
+}
+
+const char *json_type_name(const struct json *v)
+{
+	static const char *const names[] = {
+		[JSON_NULL] = "null",     [JSON_BOOL] = "boolean", [JSON_INT] = "integer",
+		[JSON_REAL] = "number",   [JSON_STR] = "string",   [JSON_ARRAY] = "array",
+		[JSON_OBJECT] = "object",
+	};
+
+	return names[json_type(v)];
+}
+
+bool json_is(const struct json *v, enum json_type t)
+{
+	return v && json_type(v) == t;
+}
+
+bool json_is_null(const struct json *v)
+{
+	return json_type(v) == JSON_NULL;
+}
+
+static bool json_num_equal(const struct json *a, const struct json *b)
+{
+	bool areal = json_type(a) == JSON_REAL, breal = json_type(b) == JSON_REAL;
+
+	if (!areal && !breal)
+		/* A negative and a large unsigned value share bits: compare the kind too. */
+		return a->v.uni.u64 == b->v.uni.u64 &&
+		       (a->v.tag & YYJSON_SUBTYPE_MASK) == (b->v.tag & YYJSON_SUBTYPE_MASK);
+	return !(json_as_real(a, 0) < json_as_real(b, 0)) &&
+	       !(json_as_real(a, 0) > json_as_real(b, 0));
+}
+
+static bool json_array_equal(const struct json *a, const struct json *b)
+{
+	struct json_iter ib = json_iter(b);
+
+	if (json_len(a) != json_len(b))
+		return false;
+	json_for_each(ia, a)
+	{
+		json_next(&ib);
+		if (!json_equal(ia.val, ib.val))
+			return false;
+	}
+	return true;
+}
+
+static bool json_object_equal(const struct json *a, const struct json *b)
+{
+	struct json_iter ib = json_iter(b);
+
+	if (json_len(a) != json_len(b))
+		return false;
+	json_for_each(ia, a)
+	{
+		const struct json *bv;
+
+		/* Most often both have the same order. */
+		bv = json_next(&ib) && str_eq(ia.key, ib.key) ? ib.val : json_get_s(b, ia.key);
+		if (!bv || !json_equal(ia.val, bv))
+			return false;
+	}
+	return true;
+}
+
+bool json_equal(const struct json *a, const struct json *b)
+{
+	enum json_type ta = json_type(a), tb = json_type(b);
+
+	if (a == b)
+		return true;
+	if (!a || !b)
+		return false;
+	if ((ta == JSON_INT || ta == JSON_REAL) && (tb == JSON_INT || tb == JSON_REAL))
+		return json_num_equal(a, b);
+	if (ta != tb)
+		return false;
+	switch (ta) {
+	case JSON_NULL:
+		return true;
+	case JSON_BOOL:
+		return json_as_bool(a, false) == json_as_bool(b, false);
+	case JSON_STR:
+		return str_eq(json_as_str(a), json_as_str(b));
+	case JSON_ARRAY:
+		return json_array_equal(a, b);
+	case JSON_OBJECT:
+		return json_object_equal(a, b);
+	case JSON_INT:
+	case JSON_REAL:
+		break;
+	}
+	return false;
+}
+
+struct str json_as_str(const struct json *v)
+{
+	if (!json_is(v, JSON_STR))
+		return STR_EMPTY;
+	return str_make(v->v.uni.str, v->v.tag >> YYJSON_TAG_BIT);
+}
+
+int64_t json_as_int(const struct json *v, int64_t dflt)
+{
+	if (json_is(v, JSON_REAL)) {
+		double d = v->v.uni.f64;
+
+		/* 3.0 is an integer, as Go's decoder of the API sees it. */
+		return d >= -9e15 && d <= 9e15 && !(d < floor(d)) && !(d > floor(d)) ? (int64_t)d
+										     : dflt;
+	}
+	if (!json_is(v, JSON_INT))
+		return dflt;
+	if ((v->v.tag & YYJSON_SUBTYPE_MASK) == YYJSON_SUBTYPE_UINT && v->v.uni.u64 > INT64_MAX)
+		return INT64_MAX;
+	return v->v.uni.i64;
+}
+
+bool json_as_bool(const struct json *v, bool dflt)
+{
+	if (!json_is(v, JSON_BOOL))
+		return dflt;
+	return (v->v.tag & YYJSON_SUBTYPE_MASK) == YYJSON_SUBTYPE_TRUE;
+}
+
+double json_as_real(const struct json *v, double dflt)
+{
+	if (json_is(v, JSON_REAL))
+		return v->v.uni.f64;
+	if (!json_is(v, JSON_INT))
+		return dflt;
+	if ((v->v.tag & YYJSON_SUBTYPE_MASK) == YYJSON_SUBTYPE_UINT)
+		return (double)v->v.uni.u64;
+	return (double)v->v.uni.i64;
+}
+
+size_t json_len(const struct json *v)
+{
+	if (!json_is(v, JSON_ARRAY) && !json_is(v, JSON_OBJECT))
+		return 0;
+	return v->v.tag >> YYJSON_TAG_BIT;
+}
+
+/* iteration: uni.ptr of a container is its last value (array) or last key (object), a ring */
+
+struct json_iter json_iter(const struct json *container)
+{
+	struct json_iter it = { .container = container };
+
+	if (json_len(container)) {
+		const yyjson_mut_val *last = container->v.uni.ptr;
+
+		it.next = json_of(json_is(container, JSON_OBJECT) ? last->next->next : last->next);
+		it.key = STR_EMPTY;
+		it.i = SIZE_MAX;
+	}
+	return it;
+}
+
+bool json_next(struct json_iter *it)
+{
+	size_t n = json_len(it->container);
+
+	if (n == 0 || it->i + 1 >= n)
+		return false;
+	it->i++;
+	if (json_is(it->container, JSON_OBJECT)) {
+		yyjson_mut_val *key;
+
+		/* next of a value is the following key. */
+		key = it->i == 0 ? ((yyjson_mut_val *)it->container->v.uni.ptr)->next->next
+				 : it->val->v.next;
+		it->key = str_make(key->uni.str, key->tag >> YYJSON_TAG_BIT);
+		it->val = json_of(key->next);
+	} else {
+		it->val = it->i == 0 ? it->next : json_of(it->val->v.next);
+	}
+	return true;
+}
+
+/* objects */
+
+struct json *json_get_s(const struct json *obj, struct str key)
+{
+	if (!json_is(obj, JSON_OBJECT))
+		return NULL;
+	json_for_each(it, obj) if (str_eq(it.key, key)) return it.val;
+	return NULL;
+}
+
+struct json *json_get(const struct json *obj, const char *key)
+{
+	return json_get_s(obj, str_from(key));
+}
+
+struct json *json_path(const struct json *obj, ...)
+{
+	va_list ap;
+	const char *key;
+
+	va_start(ap, obj);
+	while (obj && (key = va_arg(ap, const char *)))
+		obj = json_get(obj, key);
+	va_end(ap);
+	return json_mut(obj);
+}
+
+struct json *json_at(const struct json *obj, const char *dotted)
+{
+	struct str rest = str_from(dotted), key;
+
+	while (obj && str_split_next(&rest, '.', &key))
+		obj = json_get_s(obj, key);
+	return json_mut(obj);
+}
+
+struct str json_str_at(const struct json *obj, const char *dotted)
+{
+	return json_as_str(json_at(obj, dotted));
+}
+
+int64_t json_int_at(const struct json *obj, const char *dotted, int64_t dflt)
+{
+	return json_as_int(json_at(obj, dotted), dflt);
+}
+
+bool json_bool_at(const struct json *obj, const char *dotted, bool dflt)
+{
+	return json_as_bool(json_at(obj, dotted), dflt);
+}
+
+void json_obj_append(struct arena *a, struct json *obj, struct str key, struct json *v)
+{
+	PRE(json_is(obj, JSON_OBJECT) && v);
+	yyjson_mut_obj_add(&obj->v, &json_str(a, key)->v, &v->v);
+}
+
+void json_set_s(struct arena *a, struct json *obj, struct str key, struct json *v)
+{
+	PRE(json_is(obj, JSON_OBJECT) && v);
+	if (json_get_s(obj, key))
+		yyjson_mut_obj_replace(&obj->v, &json_str(a, key)->v, &v->v);
+	else
+		json_obj_append(a, obj, key, v);
+}
+
+void json_set(struct arena *a, struct json *obj, const char *key, struct json *v)
+{
+	json_set_s(a, obj, str_from(key), v);
+}
+
+void json_set_first(struct arena *a, struct json *obj, const char *key, struct json *v)
+{
+	if (json_get(obj, key))
+		json_set(a, obj, key, v);
+	else
+		yyjson_mut_obj_insert(&obj->v, &json_strz(a, key)->v, &v->v, 0);
+}
+
+struct json *json_sub(struct arena *a, struct json *obj, const char *key)
+{
+	struct json *v = json_get(obj, key);
+
+	if (!json_is(v, JSON_OBJECT)) {
+		v = json_object(a);
+		json_set(a, obj, key, v);
+	}
+	return v;
+}
+
+struct json *json_sub_array(struct arena *a, struct json *obj, const char *key)
+{
+	struct json *v = json_get(obj, key);
+
+	if (!json_is(v, JSON_ARRAY)) {
+		v = json_array(a);
+		json_set(a, obj, key, v);
+	}
+	return v;
+}
+
+void json_set_at(struct arena *a, struct json *obj, const char *dotted, struct json *v)
+{
+	struct str rest = str_from(dotted), key;
+
+	while (str_split_next(&rest, '.', &key)) {
+		struct json *sub;
+
+		if (!rest.p) {
+			json_set_s(a, obj, key, v);
+			return;
+		}
+		sub = json_get_s(obj, key);
+		if (!json_is(sub, JSON_OBJECT)) {
+			sub = json_object(a);
+			json_set_s(a, obj, key, sub);
+		}
+		obj = sub;
+	}
+}
+
+void json_set_str(struct arena *a, struct json *obj, const char *key, struct str s)
+{
+	json_set(a, obj, key, json_str(a, s));
+}
+
+void json_set_int(struct arena *a, struct json *obj, const char *key, int64_t v)
+{
+	json_set(a, obj, key, json_int(a, v));
+}
+
+void json_set_bool(struct arena *a, struct json *obj, const char *key, bool v)
+{
+	json_set(a, obj, key, json_bool(a, v));
+}
+
+bool json_del(struct json *obj, struct str key)
+{
+	if (!json_is(obj, JSON_OBJECT))
+		return false;
+	return yyjson_mut_obj_remove_keyn(&obj->v, key.p, key.n) != NULL;
+}
+
+bool json_delz(struct json *obj, const char *key)
+{
+	return json_del(obj, str_from(key));
+}
+
+/* arrays */
+
+struct json *json_idx(const struct json *arr, size_t i)
+{
+	if (!json_is(arr, JSON_ARRAY))
+		return NULL;
+	json_for_each(it, arr) if (it.i == i) return it.val;
+	return NULL;
+}
+
+void json_push(struct json *arr, struct json *v)
+{
+	PRE(json_is(arr, JSON_ARRAY) && v);
+	yyjson_mut_arr_append(&arr->v, &v->v);
+}
+
+bool json_remove_idx(struct json *arr, size_t i)
+{
+	return json_is(arr, JSON_ARRAY) && yyjson_mut_arr_remove(&arr->v, i) != NULL;
+}
+
+void json_insert_idx(struct json *arr, size_t i, struct json *v)
+{
+	PRE(json_is(arr, JSON_ARRAY) && i <= json_len(arr));
+	yyjson_mut_arr_insert(&arr->v, &v->v, i);
+}
+
+void json_replace_idx(struct json *arr, size_t i, struct json *v)
+{
+	PRE(json_is(arr, JSON_ARRAY) && i < json_len(arr));
+	yyjson_mut_arr_replace(&arr->v, i, &v->v);
+}
+
+struct json *json_find_by(const struct json *arr, const char *key, struct str val)
+{
+	if (!json_is(arr, JSON_ARRAY))
+		return NULL;
+	json_for_each(it, arr)
+	{
+		const struct json *m = json_get(it.val, key);
+
+		if (json_is(m, JSON_STR) && str_eq(json_as_str(m), val))
+			return it.val;
+	}
+	return NULL;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "json/patch.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "json/json.h"
+
+#define JSON_PATCH_MAX_OPS 10000
+
+/* What upstream answers when an operation does not apply. */
+static struct err *json_patch_rejected(void)
+{
+	return err_new(ERR_INVALID,
+		       "the server rejected our request due to an error in our request");
+}
+
+/* One reference token of a JSON pointer, unescaped. */
+static bool json_pointer_token(struct arena *a, struct str raw, struct str *ret)
+{
+	char *out;
+	size_t n = 0;
+
+	if (str_find_char(raw, '~', 0) == raw.n) {
+		*ret = raw;
+		return true;
+	}
+	out = arena_alloc(a, raw.n + 1);
+	for (size_t i = 0; i < raw.n; i++) {
+		char c = raw.p[i];
+
+		if (c == '~') {
+			if (i + 1 >= raw.n || (raw.p[i + 1] != '0' && raw.p[i + 1] != '1'))
+				return false;
+			c = raw.p[++i] == '0' ? '~' : '/';
+		}
+		out[n++] = c;
+	}
+	*ret = str_make(out, n);
+	return true;
+}
+
+/* An array index; "-" is the end when that is allowed. */
+static bool json_pointer_index(struct str tok, size_t len, bool may_append, size_t *ret)
+{
+	uint64_t i;
+
+	if (may_append && str_eqz(tok, "-")) {
+		*ret = len;
+		return true;
+	}
+	if (!str_to_u64(tok, &i) || (tok.n > 1 && tok.p[0] == '0'))
+		return false;
+	if (i > len || (i == len && !may_append))
+		return false;
+	*ret = (size_t)i;
+	return true;
+}
+
+static struct json *json_pointer_step(struct json *v, struct str tok)
+{
+	size_t i;
+
+	if (json_is(v, JSON_OBJECT))
+		return json_get_s(v, tok);
+	if (json_is(v, JSON_ARRAY) && json_pointer_index(tok, json_len(v), false, &i))
+		return json_idx(v, i);
+	return NULL;
+}
+
+/* Where path ends: its container and last token. False when a parent is missing. */
+static bool json_pointer_parent(struct arena *a, struct json *doc, struct str path,
+				struct json **ret_parent, struct str *ret_tok)
+{
+	struct str raw, tok;
+
+	if (!path.n || path.p[0] != '/')
+		return false;
+	path = str_skip(path, 1);
+	while (str_split_next(&path, '/', &raw)) {
+		if (!json_pointer_token(a, raw, &tok))
+			return false;
+		if (!path.p) {
+			*ret_parent = doc;
+			*ret_tok = tok;
+			return json_is(doc, JSON_OBJECT) || json_is(doc, JSON_ARRAY);
+		}
+		doc = json_pointer_step(doc, tok);
+		if (!doc)
+			return false;
+	}
+	return false;
+}
+
+struct json_patch {
+	struct arena *a;
+	struct json *root; /* an array of one, so that the document itself can be replaced */
+};
+
+static struct json *json_patch_doc(const struct json_patch *p)
+{
+	return json_idx(p->root, 0);
+}
+
+static struct json *json_patch_find(struct json_patch *p, struct str path)
+{
+	struct json *parent;
+	struct str tok;
+
+	if (!path.n)
+		return json_patch_doc(p);
+	if (!json_pointer_parent(p->a, json_patch_doc(p), path, &parent, &tok))
+		return NULL;
+	return json_pointer_step(parent, tok);
+}
+
+static bool json_patch_add(struct json_patch *p, struct str path, struct json *v)
+{
+	struct json *parent;
+	struct str tok;
+	size_t i;
+
+	if (!path.n) {
+		json_replace_idx(p->root, 0, v);
+		return true;
+	}
+	if (!json_pointer_parent(p->a, json_patch_doc(p), path, &parent, &tok))
+		return false;
+	if (json_is(parent, JSON_OBJECT)) {
+		json_set_s(p->a, parent, tok, v);
+		return true;
+	}
+	if (!json_pointer_index(tok, json_len(parent), true, &i))
+		return false;
+	json_insert_idx(parent, i, v);
+	return true;
+}
+
+static bool json_patch_remove(struct json_patch *p, struct str path)
+{
+	struct json *parent;
+	struct str tok;
+	size_t i;
+
+	if (!json_pointer_parent(p->a, json_patch_doc(p), path, &parent, &tok))
+		return false;
+	if (json_is(parent, JSON_OBJECT))
+		return json_del(parent, tok);
+	return json_pointer_index(tok, json_len(parent), false, &i) && json_remove_idx(parent, i);
+}
+
+static bool json_patch_replace(struct json_patch *p, struct str path, struct json *v)
+{
+	struct json *parent;
+	struct str tok;
+	size_t i;
+
+	if (!path.n)
+		return json_patch_add(p, path, v);
+	if (!json_pointer_parent(p->a, json_patch_doc(p), path, &parent, &tok))
+		return false;
+	if (json_is(parent, JSON_OBJECT)) {
+		/* As upstream's library: a missing member is added. */
+		json_set_s(p->a, parent, tok, v);
+		return true;
+	}
+	if (!json_pointer_index(tok, json_len(parent), false, &i))
+		return false;
+	json_replace_idx(parent, i, v);
+	return true;
+}
+
+static bool json_patch_one(struct json_patch *p, const struct json *op)
+{
+	struct str name = json_as_str(json_get(op, "op"));
+	const struct json *path = json_get(op, "path");
+	const struct json *value = json_get(op, "value");
+	struct str from = json_as_str(json_get(op, "from"));
+	struct json *src;
+
+	if (!json_is(path, JSON_STR))
+		return false;
+	if (str_eqz(name, "test")) {
+		src = json_patch_find(p, json_as_str(path));
+		if (!src)
+			return json_is_null(value) && json_get(op, "value");
+		return value && json_equal(src, value);
+	}
+	if (str_eqz(name, "remove"))
+		return json_patch_remove(p, json_as_str(path));
+	if (str_eqz(name, "add"))
+		return value && json_patch_add(p, json_as_str(path), json_copy(p->a, value));
+	if (str_eqz(name, "replace"))
+		return value && json_patch_replace(p, json_as_str(path), json_copy(p->a, value));
+	if (!str_eqz(name, "move") && !str_eqz(name, "copy"))
+		return false;
+	src = json_patch_find(p, from);
+	if (!src)
+		return false;
+	src = json_copy(p->a, src);
+	if (str_eqz(name, "move") && !json_patch_remove(p, from))
+		return false;
+	return json_patch_add(p, json_as_str(path), src);
+}
+
+struct err *json_patch_apply(struct arena *a, const struct json *doc, const struct json *ops,
+			     struct json **ret)
+{
+	struct json_patch p = { .a = a, .root = json_array(a) };
+
+	if (!json_is(ops, JSON_ARRAY))
+		return err_new(ERR_BAD_REQUEST,
+			       "error decoding patch: json: cannot unmarshal %s into Go value of "
+			       "type []handlers.jsonPatchOp",
+			       json_type_name(ops));
+	if (json_len(ops) > JSON_PATCH_MAX_OPS)
+		return err_new(ERR_TOO_LARGE,
+			       "Request entity too large: The allowed maximum operations in a JSON "
+			       "patch is %d, got %zu",
+			       JSON_PATCH_MAX_OPS, json_len(ops));
+	json_push(p.root, json_copy(a, doc));
+	json_for_each(it, ops) if (!json_patch_one(&p, it.val)) return json_patch_rejected();
+	*ret = json_patch_doc(&p);
+	return NULL;
+}
+
+struct json *json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch)
+{
+	struct json *out;
+
+	if (!json_is(patch, JSON_OBJECT))
+		return json_copy(a, patch);
+	out = json_is(doc, JSON_OBJECT) ? json_copy(a, doc) : json_object(a);
+	json_for_each(it, patch)
+	{
+		if (json_is_null(it.val))
+			json_del(out, it.key);
+		else
+			json_set_s(a, out, it.key,
+				   json_merge_patch(a, json_get_s(out, it.key), it.val));
+	}
+	return out;
+}
+
+struct json *json_merge_diff(struct arena *a, const struct json *from, const struct json *to)
+{
+	struct json *out = json_object(a);
+
+	json_for_each(it, from) if (!json_get_s(to, it.key))
+		json_set_s(a, out, it.key, json_null(a));
+	json_for_each(it, to)
+	{
+		const struct json *old = json_get_s(from, it.key);
+
+		if (old && json_equal(old, it.val))
+			continue;
+		if (json_is(old, JSON_OBJECT) && json_is(it.val, JSON_OBJECT))
+			json_set_s(a, out, it.key, json_merge_diff(a, old, it.val));
+		else
+			json_set_s(a, out, it.key, json_copy(a, it.val));
+	}
+	return out;
+}
+
+static struct str json_pointer_join(struct arena *a, struct str path, struct str key)
+{
+	char *out = arena_alloc(a, path.n + 2 * key.n + 2);
+	size_t n = path.n;
+
+	if (n)
+		memcpy(out, path.p, n);
+	out[n++] = '/';
+	for (size_t i = 0; i < key.n; i++) {
+		if (key.p[i] == '~' || key.p[i] == '/') {
+			out[n++] = '~';
+			out[n++] = key.p[i] == '~' ? '0' : '1';
+		} else {
+			out[n++] = key.p[i];
+		}
+	}
+	return str_make(out, n);
+}
+
+static void json_patch_emit(struct arena *a, struct json *ops, const char *op, struct str path,
+			    const struct json *v)
+{
+	struct json *o = json_object(a);
+
+	json_set_str(a, o, "op", str_from(op));
+	json_set_str(a, o, "path", path);
+	if (v)
+		json_set(a, o, "value", json_copy(a, v));
+	json_push(ops, o);
+}
+
+static void json_patch_diff_at(struct arena *a, struct json *ops, struct str path,
+			       const struct json *from, const struct json *to)
+{
+	if (json_equal(from, to))
+		return;
+	if (!json_is(from, JSON_OBJECT) || !json_is(to, JSON_OBJECT)) {
+		json_patch_emit(a, ops, "replace", path, to);
+		return;
+	}
+	json_for_each(it, from) if (!json_get_s(to, it.key))
+		json_patch_emit(a, ops, "remove", json_pointer_join(a, path, it.key), NULL);
+	json_for_each(it, to)
+	{
+		const struct json *old = json_get_s(from, it.key);
+		struct str sub = json_pointer_join(a, path, it.key);
+
+		if (old)
+			json_patch_diff_at(a, ops, sub, old, it.val);
+		else
+			json_patch_emit(a, ops, "add", sub, it.val);
+	}
+}
+
+struct json *json_patch_diff(struct arena *a, const struct json *from, const struct json *to)
+{
+	struct json *ops = json_array(a);
+
+	json_patch_diff_at(a, ops, STR_EMPTY, from, to);
+	return ops;
+}

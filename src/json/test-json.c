@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "json/json.h"
+
+#include "base/buf.h"
+#include "testkit/test.h"
+
+static struct json *parse(struct arena *a, const char *text)
+{
+	struct json *v = NULL;
+
+	assert_no_err(json_parse(a, str_from(text), &v));
+	return v;
+}
+
+TEST(json_round_trip)
+{
+	static const char *const rows[] = {
+		"null",      "true", "-5", "18446744073709551615", "1.5",
+		"\"a\\nb\"", "[]",   "{}", "[1,[2,{\"a\":[]}]]",   "{\"b\":1,\"a\":{\"c\":null}}",
+	};
+	struct arena *a = arena_new();
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct json *v = parse(a, rows[i]);
+
+		assert_str(json_text(a, v), rows[i]);
+		assert_str(json_text(a, json_copy(a, v)), rows[i]);
+		assert_true(json_equal(v, json_copy(a, v)));
+	}
+	arena_free(a);
+}
+
+TEST(json_refuses)
+{
+	static const char *const rows[] = { "",    "{",        "[1,]",  "{\"a\":1,}",
+					    "nul", "\"\xff\"", "{} {}", "// x" };
+	struct arena *a = arena_new();
+	struct json *v;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_err(json_parse(a, str_from(rows[i]), &v), ERR_BAD_REQUEST);
+	arena_free(a);
+}
+
+TEST(json_depth_is_limited)
+{
+	struct arena *a = arena_new();
+	_cleanup_buf_ struct buf b = { 0 };
+	struct json *v;
+
+	for (int i = 0; i < 100000; i++)
+		buf_addc(&b, '[');
+	for (int i = 0; i < 100000; i++)
+		buf_addc(&b, ']');
+	assert_err(json_parse(a, buf_str(&b), &v), ERR_BAD_REQUEST);
+	arena_free(a);
+}
+
+TEST(json_duplicates)
+{
+	struct arena *a = arena_new();
+	struct json *v, *dups;
+
+	assert_no_err(json_parse_dups(a, STR("{\"s\":{\"a\":1,\"a\":2},\"l\":[{\"x\":1,\"x\":1}]}"),
+				      &v, &dups));
+	assert_str(json_text(a, dups), "[\"s.a\",\"l[0].x\"]");
+	assert_int_equal(json_int_at(v, "s.a", 0), 2);
+	arena_free(a);
+}
+
+TEST(json_editing)
+{
+	struct arena *a = arena_new();
+	struct json *v = parse(a, "{\"a\":1,\"b\":2,\"c\":3}");
+	struct json *l = parse(a, "[1,2,3]");
+
+	json_set_int(a, v, "b", 5);
+	json_set_str(a, v, "d", STR("x"));
+	assert_true(json_delz(v, "a"));
+	assert_false(json_delz(v, "a"));
+	json_set_at(a, v, "e.f", json_bool(a, true));
+	json_set_first(a, v, "z", json_null(a));
+	assert_str(json_text(a, v), "{\"z\":null,\"b\":5,\"c\":3,\"d\":\"x\",\"e\":{\"f\":true}}");
+	json_insert_idx(l, 0, json_int(a, 0));
+	json_remove_idx(l, 2);
+	json_replace_idx(l, 1, json_int(a, 9));
+	assert_str(json_text(a, l), "[0,9,3]");
+	while (json_len(l))
+		json_remove_idx(l, json_len(l) - 1);
+	json_push(l, json_int(a, 4));
+	assert_str(json_text(a, l), "[4]");
+	arena_free(a);
+}
+
+TEST(json_queries_accept_null)
+{
+	assert_null(json_get(NULL, "a"));
+	assert_null(json_at(NULL, "a.b"));
+	assert_int_equal(json_len(NULL), 0);
+	assert_str(json_as_str(NULL), "");
+	assert_true(json_is_null(NULL));
+	assert_int_equal(json_as_int(NULL, 7), 7);
+	json_for_each(it, NULL) fail();
+}
+
+TEST(json_numbers_equal_by_value)
+{
+	struct arena *a = arena_new();
+
+	assert_true(json_equal(parse(a, "1"), parse(a, "1.0")));
+	assert_false(json_equal(parse(a, "1"), parse(a, "\"1\"")));
+	assert_false(json_equal(parse(a, "-1"), parse(a, "18446744073709551615")));
+	arena_free(a);
+}
+
+TEST_MAIN(T(json_round_trip), T(json_refuses), T(json_depth_is_limited), T(json_duplicates),
+	  T(json_editing), T(json_queries_accept_null), T(json_numbers_equal_by_value))
