@@ -14,6 +14,8 @@ struct err;
 MUST_USE struct err *file_read(struct arena *a, const char *path, size_t max, struct str *ret);
 MUST_USE struct err *file_read_at(struct arena *a, int dirfd, const char *path, size_t max,
 				  struct str *ret);
+/* To a blocking descriptor. */
+MUST_USE struct err *file_write_all(int fd, struct str data);
 /* Writes a temporary file beside it, fsyncs and renames. */
 MUST_USE struct err *file_write_atomic(const char *path, struct str data, mode_t mode);
 /* Creates missing parents (mode applies to the last one). */
