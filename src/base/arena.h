@@ -26,7 +26,7 @@ struct str arena_str(struct arena *a, struct str s);
 char *arena_strz(struct arena *a, struct str s);
 /* The result is also NUL-terminated. */
 struct str arena_fmt(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
-struct str arena_vfmt(struct arena *a, const char *fmt, va_list ap);
+struct str arena_vfmt(struct arena *a, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 struct str arena_cat(struct arena *a, struct str x, struct str y);
 /* Runs fn(p) when the arena is freed, last registered first. */
 void arena_defer(struct arena *a, void (*fn)(void *p), void *p);
