@@ -152,6 +152,23 @@ static __int128 div_up(__int128 v, __int128 by)
 	return q;
 }
 
+/* printf has no 128-bit integers. */
+static struct str i128_text(struct arena *a, __int128 v, const char *suffix)
+{
+	char digits[48];
+	size_t i = sizeof(digits);
+	bool neg = v < 0;
+
+	do {
+		int d = (int)(v % 10);
+
+		digits[--i] = (char)('0' + (d < 0 ? -d : d));
+		v /= 10;
+	} while (v);
+	return arena_fmt(a, "%s%.*s%s", neg ? "-" : "", (int)(sizeof(digits) - i), digits + i,
+			 suffix);
+}
+
 static struct str quantity_text_binary(struct arena *a, __int128 nano)
 {
 	int64_t v = (int64_t)div_up(nano, NANO);
@@ -175,23 +192,15 @@ struct str quantity_text(struct arena *a, struct quantity q)
 		return STR("0");
 	if (q.format == QUANTITY_BINARY_SI && (v >= 1024 * NANO || v <= -1024 * NANO))
 		return quantity_text_binary(a, v);
-	while (v % 1000 == 0 && i < 9) {
+	while (v % 1000 == 0 && i < (q.format == QUANTITY_DECIMAL_EXP ? 99 : 9)) {
 		v /= 1000;
 		i++;
 	}
 	if (i == 3)
-		return arena_fmt(a, "%lld", (long long)v);
-	/* A mantissa over 64 bits cannot be: VALUE_MAX has 2^63-1 units at i >= 3, and with
-	 * fewer zeros it is printed at the next unit up. */
-	while (v > INT64_MAX || v < -(__int128)INT64_MAX) {
-		v = div_up(v, 1000);
-		i++;
-	}
+		return i128_text(a, v, "");
 	if (q.format == QUANTITY_DECIMAL_EXP)
-		return arena_fmt(a, "%llde%d", (long long)v, i * 3 - 9);
-	if (i == 3)
-		return arena_fmt(a, "%lld", (long long)v);
-	return arena_fmt(a, "%lld%c", (long long)v, decimal_suffix[i]);
+		return i128_text(a, v, arena_fmt(a, "e%d", i * 3 - 9).p);
+	return i128_text(a, v, (const char[]){ decimal_suffix[i], '\0' });
 }
 
 static int64_t saturate(__int128 v)
