@@ -22,6 +22,7 @@ struct informer_opts {
 	struct str ns;             /* empty: all */
 	struct str label_selector, field_selector;
 	int64_t resync_ms;         /* 0: none; else update events for everything, that often */
+	bool metadata_only;        /* objects hold their metadata alone, whatever the server sends */
 };
 
 /* Embed in the owner. new_obj or old_obj is NULL on add and delete. */
@@ -61,5 +62,9 @@ void informer_index_each(const struct informer_index *idx, struct str key,
 /* An index by controller owner's uid, ready to use. */
 void informer_index_by_owner(const struct obj *o, void (*emit)(struct str key, void *ctx),
 			     void *ctx);
+/* What it watches. */
+struct gvr informer_gvr(const struct informer *inf);
+/* Why the last list or watch failed; empty while all is well. Borrowed until the next suspension. */
+struct str informer_last_error(const struct informer *inf);
 /* The watch's present resourceVersion, for metrics and tests. */
 struct str informer_rv(const struct informer *inf);

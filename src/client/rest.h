@@ -13,6 +13,7 @@
 struct arena;
 struct client;
 struct err;
+struct http_call;
 struct http_client_response;
 struct http_headers;
 struct json;
@@ -47,6 +48,15 @@ MUST_USE struct err *client_new(const struct client_opts *opts, struct client **
 /* In a Pod: ServiceAccount files and KUBERNETES_SERVICE_HOST. */
 MUST_USE struct err *client_new_in_cluster(const char *user_agent, struct client **ret);
 struct client *client_free(struct client *c);
+/* The certificates we verify the server by, as PEM; empty when it is plain or unverified. */
+struct str client_ca_pem(const struct client *c);
+/* "https://127.0.0.1:6443" */
+struct str client_server(const struct client *c);
+/* For the unusual: SPDY and other upgrades. */
+MUST_USE SUSPENDS struct err *client_upgrade(struct client *c, struct arena *a, const char *method,
+					     struct str path, const struct http_headers *headers,
+					     struct http_client_response *resp,
+					     struct stream **ret);
 
 /* verbs; ns empty for cluster-scoped; sub is NULL or a subresource ("status", "scale") */
 MUST_USE SUSPENDS struct err *client_get(struct client *c, struct arena *a, struct gvr r,
@@ -81,6 +91,15 @@ MUST_USE SUSPENDS struct err *client_raw_http(struct client *c, struct arena *a,
 					      const char *method, struct str path,
 					      const struct http_headers *headers, struct str body,
 					      struct http_client_response *ret);
+/*
+ * A GET whose body is read piece by piece with http_call_read (watches, logs followed); the time limits
+ * of the other calls end with the headers. accept may be NULL (application/json).
+ */
+MUST_USE SUSPENDS struct err *client_stream(struct client *c, struct arena *a, struct str path,
+					    const char *accept, struct http_call **ret);
+/* Like client_raw GET, with an Accept header of the caller's (Tables, PartialObjectMetadata). */
+MUST_USE SUSPENDS struct err *client_get_as(struct client *c, struct arena *a, struct str path,
+					    const char *accept, struct json **ret);
 /* WebSocket on a subresource (console); protocols as in io/websocket.h. A refusal becomes the Status' error. */
 MUST_USE SUSPENDS struct err *client_websocket(struct client *c, struct str path,
 					       const char *const *protocols,
