@@ -20,4 +20,6 @@ struct tls_opts {
 
 MUST_USE struct err *tls_config_new(const struct tls_opts *opts, struct tls_config **ret);
 struct tls_config *tls_config_ref(struct tls_config *c);
-struct tls_config *tls_config_unref(struct tls_config *c);
+struct tls_config *tls_config_unref(struct tls_config *c); /* NULL is fine */
+/* A new reference to the same settings that offer only HTTP/1.1 (upgrades need it). */
+struct tls_config *tls_config_without_h2(const struct tls_config *c);
