@@ -23,7 +23,7 @@ struct stream_peer_cred {
 /* address is "HOST:PORT" or "unix:/path"; tls NULL means plain; server_name for SNI and checks. */
 MUST_USE SUSPENDS struct err *stream_connect(struct str address, const struct tls_config *tls,
 					     struct str server_name, struct stream **ret);
-/* Takes fd (socket or pipe), which becomes non-blocking. */
+/* Takes fd (socket, pipe, terminal, file), which becomes non-blocking. */
 struct stream *stream_from_fd(int fd);
 /* Takes an accepted socket and performs the server's handshake. */
 MUST_USE SUSPENDS struct err *stream_accept_tls(int fd, const struct tls_config *tls,
@@ -43,7 +43,10 @@ MUST_USE SUSPENDS struct err *stream_write(struct stream *s, struct str data);
 MUST_USE SUSPENDS struct err *stream_shutdown(struct stream *s);
 /* Puts bytes back in front of what will be read next (upgrades: what the parser over-read). */
 void stream_unread(struct stream *s, struct str data);
-/* SUSPENDS until both directions ended or one failed; then closes both. */
+/*
+ * SUSPENDS until both directions ended or one failed; then both connections are closed, and
+ * their owners free the streams.
+ */
 MUST_USE SUSPENDS struct err *stream_relay(struct stream *a, struct stream *b);
 
 /* queries */
@@ -58,6 +61,8 @@ struct tls_peer {
 	size_t n_orgs;
 };
 bool stream_tls_peer(const struct stream *s, struct arena *a, struct tls_peer *ret);
+/* It sent one that did not verify. */
+bool stream_tls_peer_bad(const struct stream *s);
 bool stream_peer_cred(const struct stream *s, struct stream_peer_cred *ret);
 
 /* listening */
