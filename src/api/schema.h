@@ -3,12 +3,11 @@
 
 /*
  * Structural schemas, for built-in kinds and CRDs alike: pruning, defaulting, validation with
- * field paths, merge keys for strategic merge patch, OpenAPI output. Compiled from JSON once
- * (an OpenAPI v3 schema with x-kubernetes-* extensions; $ref only to named types of a
- * registry, for the built-in kinds), immutable and reference counted afterwards.
+ * field paths, merge keys for strategic merge patch. Compiled from JSON once (an OpenAPI v3
+ * schema with x-kubernetes-* extensions; $ref only to named types of a registry, for the
+ * built-in kinds), immutable and reference counted afterwards.
  *
- * Extensions of our own in the built-in schemas, beside upstream's:
- *     x-isoplane-proto: N           protobuf field number
+ * Extensions of our own in the built-in schemas, beside upstream's: see schemas/overlay.yaml.
  */
 
 #include "base/str.h"
@@ -18,24 +17,37 @@ struct err;
 struct json;
 struct schema;
 struct schema_registry;
+struct schema_text; /* api/schema-data.h */
 
-enum schema_unknown { SCHEMA_PRUNE, SCHEMA_KEEP };
-
-/* Every named type; types are compiled on first use. Takes no copy: types lives as long. */
-struct schema_registry *schema_registry_new(const struct json *types);
+/* Every named type; types are compiled on first use. texts are sorted, and live as long. */
+struct schema_registry *schema_registry_new(const struct schema_text *texts, size_t n);
+/* The built-in types of schemas/. */
+struct schema_registry *schema_registry_builtin(void);
 struct schema_registry *schema_registry_free(struct schema_registry *r);
-/* "io.k8s.api.core.v1.Pod"; NULL when unknown. Borrowed. */
+/* "io.k8s.api.core.v1.Pod"; NULL when unknown. Borrowed: it lives as long as the registry. */
 const struct schema *schema_registry_find(struct schema_registry *r, struct str type);
+/* Its JSON, with $refs as they are ("#/components/schemas/NAME"); empty when unknown. */
+struct str schema_registry_text(const struct schema_registry *r, struct str type);
 
-/* A CRD's openAPIV3Schema; INVALID with causes below path when it is not structural. */
-MUST_USE struct err *schema_compile(const struct json *openapi, struct str path,
-				    struct schema **ret);
+/*
+ * A CRD's openAPIV3Schema; INVALID with causes below path when it is not structural. builtin gives
+ * ObjectMeta its schema; it must outlive *ret. One reference.
+ */
+MUST_USE struct err *schema_compile(struct schema_registry *builtin, const struct json *openapi,
+				    struct str path, struct schema **ret);
+/* Only of whole schemas (what compile returned or a registry found). */
 const struct schema *schema_ref(const struct schema *s);
-const struct schema *schema_unref(const struct schema *s);
+const struct schema *schema_unref(const struct schema *s); /* returns NULL */
 
-/* Removes unknown members; their paths are added to unknown (an array, may be NULL). */
+/*
+ * Removes unknown members; their paths ("spec.containers[0].foo") are added to unknown, an array that may
+ * be NULL.
+ */
 void schema_prune(struct arena *a, const struct schema *s, struct json *obj, struct json *unknown);
-/* Fills defaults in, in place (deep). */
+/* Only reports them. */
+void schema_find_unknown(struct arena *a, const struct schema *s, const struct json *obj,
+			 struct json *unknown);
+/* Fills defaults in, in place (deep), and drops nulls where null is no value. */
 void schema_default(struct arena *a, const struct schema *s, struct json *obj);
 
 /*
@@ -44,6 +56,9 @@ void schema_default(struct arena *a, const struct schema *s, struct json *obj);
  */
 void schema_validate(struct arena *a, const struct schema *s, const struct json *obj,
 		     struct str prefix, struct err **e);
+/* The same for an update: what did not change since old is not held against it (CRDs only). */
+void schema_validate_update(struct arena *a, const struct schema *s, const struct json *obj,
+			    const struct json *old, struct str prefix, struct err **e);
 /*
  * Type errors of a built-in kind, which upstream reports when it decodes: BAD_REQUEST
  * "json: cannot unmarshal string into Go struct field ...".
@@ -55,8 +70,14 @@ MUST_USE struct err *schema_strategic_merge(struct arena *a, const struct schema
 					    const struct json *doc, const struct json *patch,
 					    struct json **ret);
 
-/* walking, for apply, printing and conversion */
-const struct schema *schema_property(const struct schema *s, struct str name); /* or additionalProperties */
+/* walking, for apply, printing and conversion; all follow $ref and accept NULL */
+/* The member's schema, or that of additionalProperties; NULL: unknown. */
+const struct schema *schema_property(const struct schema *s, struct str name);
 const struct schema *schema_items(const struct schema *s);
-/* The JSON it was compiled from. */
-const struct json *schema_json(const struct schema *s);
+enum schema_list { SCHEMA_LIST_ATOMIC, SCHEMA_LIST_SET, SCHEMA_LIST_MAP };
+enum schema_list schema_list_type(const struct schema *s);
+/* Keys of a SCHEMA_LIST_MAP. */
+const struct str *schema_list_keys(const struct schema *s, size_t *ret_n);
+/* x-kubernetes-map-type: atomic. */
+bool schema_map_atomic(const struct schema *s);
+bool schema_keeps_unknown(const struct schema *s);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The only C++ file. Nothing may throw across the border: RE2 reports errors by value. */
+
+#include <re2/re2.h>
+
+#include <string.h>
+
+extern "C" {
+#include "api/regex.h"
+#include "base/arena.h"
+}
+
+struct regex {
+	RE2 re;
+	explicit regex(const re2::StringPiece &p, const RE2::Options &o) : re(p, o)
+	{
+	}
+};
+
+/* Bounds what one pattern of a tenant's CRD may cost. */
+static const int64_t REGEX_MAX_MEM = 1 << 20;
+
+extern "C" struct regex *regex_new(struct str pattern, struct arena *a, struct str *ret_error)
+{
+	RE2::Options o;
+
+	o.set_log_errors(false);
+	o.set_max_mem(REGEX_MAX_MEM);
+	struct regex *r = new struct regex(re2::StringPiece(pattern.p, pattern.n), o);
+
+	if (r->re.ok())
+		return r;
+	if (ret_error) {
+		const std::string &why = r->re.error();
+
+		*ret_error = arena_str(a, str_make(why.data(), why.size()));
+	}
+	delete r;
+	return NULL;
+}
+
+extern "C" struct regex *regex_free(struct regex *r)
+{
+	delete r;
+	return NULL;
+}
+
+extern "C" bool regex_matches(const struct regex *r, struct str s)
+{
+	return RE2::PartialMatch(re2::StringPiece(s.p, s.n), r->re);
+}

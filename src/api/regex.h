@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* RE2 behind a C face: exactly Go's regular expressions, in linear time. */
+
+#include "base/str.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct arena;
+struct regex;
+
+/* NULL when the pattern is malformed; *ret_error (may be NULL) then says why, in the arena. */
+struct regex *regex_new(struct str pattern, struct arena *a, struct str *ret_error);
+struct regex *regex_free(struct regex *r);
+/* Matches anywhere unless the pattern is anchored. */
+bool regex_matches(const struct regex *r, struct str s);
+
+#ifdef __cplusplus
+}
+#endif
