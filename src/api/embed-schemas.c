@@ -40,8 +40,7 @@ static void embed_strip(struct json *v)
 {
 	if (json_is(v, JSON_OBJECT))
 		json_delz(v, "x-isoplane-proto");
-	json_for_each(it, v)
-		embed_strip(it.val);
+	json_for_each(it, v) embed_strip(it.val);
 }
 
 static void embed_literal(struct buf *out, struct str s)
@@ -79,14 +78,13 @@ static struct err *embed_types(struct arena *a, struct buf *out, char **paths, i
 		TRY(embed_read(a, paths[i], &doc));
 		types = json_merge_patch(a, types, doc);
 	}
-	json_for_each(it, overlay)
-		if (!json_get_s(types, it.key))
-			return err_new(ERR_INVALID, "%s: no type '" STR_FMT "'", paths[0],
-				       STR_ARG(it.key));
+	json_for_each(it, overlay) if (!json_get_s(types, it.key)) return err_new(
+		ERR_INVALID, "%s: no type '" STR_FMT "'", paths[0], STR_ARG(it.key));
 	types = json_merge_patch(a, types, overlay);
 	embed_strip(types);
 	texts = arena_array(a, json_len(types), sizeof(*texts));
-	json_for_each(it, types) {
+	json_for_each(it, types)
+	{
 		texts[k].name = it.key;
 		texts[k++].json = json_text(a, it.val);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* JSONPath as printer columns, scale paths and selectable fields use it: .a.b[0].c, ['x.y'], [?(@.type=="Ready")]. */
+/* JSONPath as printer columns, scale paths and selectable fields use it: .a.b[0].c, ['x.y'],
+ * [?(@.type=="Ready")]. */
 
 #include "base/str.h"
 

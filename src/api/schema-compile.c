@@ -20,9 +20,9 @@ static const struct {
 	struct str name;
 	uint8_t bit;
 } schema_types[] = {
-	{ STR_INIT("object"), SCHEMA_T_OBJECT },   { STR_INIT("array"), SCHEMA_T_ARRAY },
-	{ STR_INIT("string"), SCHEMA_T_STRING },   { STR_INIT("integer"), SCHEMA_T_INTEGER },
-	{ STR_INIT("number"), SCHEMA_T_NUMBER },   { STR_INIT("boolean"), SCHEMA_T_BOOLEAN },
+	{ STR_INIT("object"), SCHEMA_T_OBJECT }, { STR_INIT("array"), SCHEMA_T_ARRAY },
+	{ STR_INIT("string"), SCHEMA_T_STRING }, { STR_INIT("integer"), SCHEMA_T_INTEGER },
+	{ STR_INIT("number"), SCHEMA_T_NUMBER }, { STR_INIT("boolean"), SCHEMA_T_BOOLEAN },
 };
 
 static const char *const schema_checks[SCHEMA_C_N_] = {
@@ -72,8 +72,7 @@ static const struct str *schema_strings(struct arena *a, const struct json *arr,
 	if (!n)
 		return NULL;
 	v = arena_array(a, n, sizeof(*v));
-	json_for_each(it, arr)
-		v[k++] = arena_str(a, json_as_str(it.val));
+	json_for_each(it, arr) v[k++] = arena_str(a, json_as_str(it.val));
 	return v;
 }
 
@@ -87,8 +86,7 @@ static const struct schema **schema_branches(struct schema_root *root, const str
 	if (!n)
 		return NULL;
 	v = arena_array(root->arena, n, sizeof(*v));
-	json_for_each(it, arr)
-		v[k++] = schema_build(root, it.val);
+	json_for_each(it, arr) v[k++] = schema_build(root, it.val);
 	return v;
 }
 
@@ -161,7 +159,8 @@ static void schema_build_fills(struct schema_root *root, struct schema_rules *r,
 	if (!json_len(props))
 		return;
 	fills = arena_array(a, json_len(props), sizeof(*fills));
-	json_for_each(it, props) {
+	json_for_each(it, props)
+	{
 		const struct json *d = json_get(it.val, "default");
 
 		fills[n].name = arena_str(a, it.key);
@@ -181,17 +180,25 @@ static void schema_build_fills(struct schema_root *root, struct schema_rules *r,
 
 static bool schema_has_rules(const struct json *j)
 {
-	static const char *const plain[] = { "type", "format", "properties", "items", "$ref",
-					     "description", "additionalProperties", "nullable",
+	static const char *const plain[] = { "type",
+					     "format",
+					     "properties",
+					     "items",
+					     "$ref",
+					     "description",
+					     "additionalProperties",
+					     "nullable",
 					     "x-kubernetes-group-version-kind",
 					     "x-kubernetes-list-type",
 					     "x-kubernetes-map-type",
 					     "x-kubernetes-int-or-string",
 					     "x-kubernetes-embedded-resource",
 					     "x-kubernetes-preserve-unknown-fields",
-					     "x-isoplane-check", "x-isoplane-lenient" };
+					     "x-isoplane-check",
+					     "x-isoplane-lenient" };
 
-	json_for_each(it, j) {
+	json_for_each(it, j)
+	{
 		size_t i = 0;
 
 		while (i < ARRAY_LEN(plain) && !str_eqz(it.key, plain[i]))
@@ -199,14 +206,11 @@ static bool schema_has_rules(const struct json *j)
 		if (i == ARRAY_LEN(plain))
 			return true;
 	}
-	json_for_each(it, json_get(j, "properties"))
-		if (json_get(it.val, "default"))
-			return true;
+	json_for_each(it, json_get(j, "properties")) if (json_get(it.val, "default")) return true;
 	return false;
 }
 
-static const struct schema_rules *schema_build_rules(struct schema_root *root,
-						     const struct json *j)
+static const struct schema_rules *schema_build_rules(struct schema_root *root, const struct json *j)
 {
 	struct arena *a = root->arena;
 	struct schema_rules *r;
@@ -227,8 +231,8 @@ static const struct schema_rules *schema_build_rules(struct schema_root *root,
 	if (r->pattern.n && (r->regex = regex_new(r->pattern, a, NULL)))
 		arena_defer(a, schema_regex_free, r->regex);
 	r->unique = arena_str(a, json_as_str(json_get(j, "x-isoplane-unique")));
-	r->list_keys = schema_strings(a, json_get(j, "x-kubernetes-list-map-keys"),
-				      &r->n_list_keys);
+	r->list_keys =
+		schema_strings(a, json_get(j, "x-kubernetes-list-map-keys"), &r->n_list_keys);
 	r->all_of = schema_branches(root, json_get(j, "allOf"), &r->n_all_of);
 	r->any_of = schema_branches(root, json_get(j, "anyOf"), &r->n_any_of);
 	r->one_of = schema_branches(root, json_get(j, "oneOf"), &r->n_one_of);
@@ -254,7 +258,8 @@ static void schema_build_props(struct schema_root *root, struct schema *s, const
 
 	if (json_len(props)) {
 		v = arena_array(root->arena, json_len(props), sizeof(*v));
-		json_for_each(it, props) {
+		json_for_each(it, props)
+		{
 			v[n].name = arena_str(root->arena, it.key);
 			v[n++].s = schema_build(root, it.val);
 		}
@@ -353,7 +358,6 @@ static const struct schema_prop *schema_implied_props(struct schema_root *root,
 	*ret_n = n;
 	return v;
 }
-
 
 /* Nodes are shared by nobody else yet: the only place that takes their const away. */
 static struct schema *schema_own(const struct schema *s)
@@ -500,8 +504,8 @@ const struct schema *schema_deref(const struct schema *s)
 {
 	while (s && s->is_ref) {
 		if (!s->target && s->root->registry)
-			schema_own(s)->target = schema_registry_find(s->root->registry,
-								     s->type_name);
+			schema_own(s)->target =
+				schema_registry_find(s->root->registry, s->type_name);
 		if (!s->target)
 			return NULL;
 		s = s->target;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * schemas/ as the build embedded it: one JSON text per named type (sorted by name), and the table of
- * built-in resources. The texts are constant data; nothing is parsed before it is needed.
+ * schemas/ as the build embedded it: one JSON text per named type (sorted by name), and the table
+ * of built-in resources. The texts are constant data; nothing is parsed before it is needed.
  */
 
 #include "base/str.h"

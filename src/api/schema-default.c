@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Defaults, where the parent object exists; values that are filled in get their own inner defaults. A
- * null where the schema does not allow one is dropped, or replaced by the default.
+ * Defaults, where the parent object exists; values that are filled in get their own inner defaults.
+ * A null where the schema does not allow one is dropped, or replaced by the default.
  */
 
 #include "api/schema-internal.h"
@@ -22,7 +22,8 @@ static void default_members(struct arena *a, const struct schema *s, struct json
 {
 	struct json *nulls = NULL;
 
-	json_for_each(it, v) {
+	json_for_each(it, v)
+	{
 		const struct schema *m = schema_prop_find(s, it.key);
 
 		if (!m)
@@ -37,8 +38,7 @@ static void default_members(struct arena *a, const struct schema *s, struct json
 			default_node(a, m, it.val);
 		}
 	}
-	json_for_each(it, nulls)
-		json_del(v, json_as_str(it.val));
+	json_for_each(it, nulls) json_del(v, json_as_str(it.val));
 }
 
 static void default_node(struct arena *a, const struct schema *s, struct json *v)
@@ -48,8 +48,7 @@ static void default_node(struct arena *a, const struct schema *s, struct json *v
 		return;
 	if (json_is(v, JSON_ARRAY)) {
 		if (s->items)
-			json_for_each(it, v)
-				default_node(a, s->items, it.val);
+			json_for_each(it, v) default_node(a, s->items, it.val);
 		return;
 	}
 	if (!json_is(v, JSON_OBJECT))

@@ -32,7 +32,7 @@ static const char *const format_names[] = {
 	[SCHEMA_F_HOSTNAME] = "hostname",
 	[SCHEMA_F_QUANTITY] = "quantity",
 };
-static_assert(ARRAY_LEN(format_names) == SCHEMA_F_N_, "a name for each format");
+_Static_assert(ARRAY_LEN(format_names) == SCHEMA_F_N_, "a name for each format");
 
 enum schema_format schema_format_find(struct str name)
 {
@@ -67,7 +67,8 @@ static bool format_cidr(struct str s)
 
 	if (!str_cut(&s, '/', &ip) || !str_to_i64(s, &bits) || bits < 0)
 		return false;
-	return (format_inet(ip, AF_INET) && bits <= 32) || (format_inet(ip, AF_INET6) && bits <= 128);
+	return (format_inet(ip, AF_INET) && bits <= 32) ||
+	       (format_inet(ip, AF_INET6) && bits <= 128);
 }
 
 /* Every '#' of the pattern is a hexadecimal digit, other bytes are themselves. */
@@ -185,7 +186,7 @@ void schema_cause_invalid(struct arena *a, struct err **e, struct str field, con
 {
 	struct str val = v ? json_text(a, v) : STR("null");
 
-	schema_cause(e, field, "FieldValueInvalid",
-		     arena_fmt(a, "Invalid value: " STR_FMT ": " STR_FMT, STR_ARG(val),
-			       STR_ARG(text)));
+	schema_cause(
+		e, field, "FieldValueInvalid",
+		arena_fmt(a, "Invalid value: " STR_FMT ": " STR_FMT, STR_ARG(val), STR_ARG(text)));
 }

@@ -98,7 +98,7 @@ struct schema_root {
 
 struct schema {
 	struct schema_root *root;
-	struct str type_name; /* of a named type, or what a $ref points to */
+	struct str type_name;        /* of a named type, or what a $ref points to */
 	const struct schema *target; /* of a $ref, once followed */
 	bool is_ref;
 	uint8_t types, format, check;

@@ -15,10 +15,10 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-#define DIRECTIVE    "$patch"
-#define RETAIN_KEYS  "$retainKeys"
-#define DELETE_FROM  STR("$deleteFromPrimitiveList/")
-#define SET_ORDER    STR("$setElementOrder/")
+#define DIRECTIVE   "$patch"
+#define RETAIN_KEYS "$retainKeys"
+#define DELETE_FROM STR("$deleteFromPrimitiveList/")
+#define SET_ORDER   STR("$setElementOrder/")
 
 struct merge {
 	struct arena *a;
@@ -42,7 +42,8 @@ static struct str merge_go_text(struct arena *a, const struct json *v)
 
 	if (!json_is(v, JSON_OBJECT))
 		return json_is(v, JSON_STR) ? json_as_str(v) : json_text(a, v);
-	json_for_each(it, v) {
+	json_for_each(it, v)
+	{
 		struct str val = merge_go_text(a, it.val);
 
 		out = arena_fmt(a, STR_FMT "%s" STR_FMT ":" STR_FMT, STR_ARG(out), first ? "" : " ",
@@ -55,8 +56,7 @@ static struct str merge_go_text(struct arena *a, const struct json *v)
 static struct err *merge_bad_directive(struct arena *a, const struct json *v)
 {
 	return err_new(ERR_INTERNAL, "unknown patch type: " STR_FMT " in map: " STR_FMT,
-		       STR_ARG(json_as_str(json_get(v, DIRECTIVE))),
-		       STR_ARG(merge_go_text(a, v)));
+		       STR_ARG(json_as_str(json_get(v, DIRECTIVE))), STR_ARG(merge_go_text(a, v)));
 }
 
 static struct merge_list merge_list_of(const struct schema *field)
@@ -85,14 +85,15 @@ static struct json *merge_clean(struct arena *a, const struct json *patch)
 
 	if (json_is(patch, JSON_OBJECT)) {
 		out = json_object(a);
-		json_for_each(it, patch)
-			if (!merge_is_directive(it.key) && json_type(it.val) != JSON_NULL)
-				json_set_s(a, out, it.key, merge_clean(a, it.val));
+		json_for_each(it, patch) if (!merge_is_directive(it.key) &&
+					     json_type(it.val) != JSON_NULL)
+			json_set_s(a, out, it.key, merge_clean(a, it.val));
 		return out;
 	}
 	if (json_is(patch, JSON_ARRAY)) {
 		out = json_array(a);
-		json_for_each(it, patch) {
+		json_for_each(it, patch)
+		{
 			struct str d = json_as_str(json_get(it.val, DIRECTIVE));
 
 			if (!d.n || str_eqz(d, "merge"))
@@ -115,9 +116,7 @@ static bool merge_same(const struct merge_list *l, const struct json *x, const s
 static size_t merge_index(const struct merge_list *l, const struct json *list,
 			  const struct json *item)
 {
-	json_for_each(it, list)
-		if (merge_same(l, it.val, item))
-			return it.i;
+	json_for_each(it, list) if (merge_same(l, it.val, item)) return it.i;
 	return SIZE_MAX;
 }
 
@@ -128,7 +127,8 @@ static struct json *merge_pick(const struct merge *m, const struct merge_list *l
 	struct json *out = json_array(m->a);
 
 	if (in) {
-		json_for_each(it, order) {
+		json_for_each(it, order)
+		{
 			size_t i = merge_index(l, from, it.val);
 
 			if (i != SIZE_MAX)
@@ -136,15 +136,14 @@ static struct json *merge_pick(const struct merge *m, const struct merge_list *l
 		}
 		return out;
 	}
-	json_for_each(it, from)
-		if (merge_index(l, order, it.val) == SIZE_MAX)
-			json_push(out, json_copy(m->a, it.val));
+	json_for_each(it, from) if (merge_index(l, order, it.val) == SIZE_MAX)
+		json_push(out, json_copy(m->a, it.val));
 	return out;
 }
 
 /*
- * Weaves the patch's items (in their order) into those that only the server has: a server's item goes first
- * only where both stood in the server's list, and it stood before.
+ * Weaves the patch's items (in their order) into those that only the server has: a server's item
+ * goes first only where both stood in the server's list, and it stood before.
  */
 static struct json *merge_weave(const struct merge *m, const struct merge_list *l,
 				const struct json *result, const struct json *order,
@@ -208,7 +207,8 @@ static struct json *merge_patch_order(const struct merge *m, const struct json *
 {
 	struct json *out = json_array(m->a);
 
-	json_for_each(it, patch) {
+	json_for_each(it, patch)
+	{
 		struct str d = json_as_str(json_get(it.val, DIRECTIVE));
 
 		if (!d.n || str_eqz(d, "merge"))
@@ -223,18 +223,17 @@ static struct err *merge_list(const struct merge *m, const struct merge_list *l,
 {
 	struct json *result;
 
-	json_for_each(it, patch)
-		if (str_eqz(json_as_str(json_get(it.val, DIRECTIVE)), "replace")) {
-			*ret = merge_clean(m->a, patch);
-			return NULL;
-		}
+	json_for_each(it, patch) if (str_eqz(json_as_str(json_get(it.val, DIRECTIVE)), "replace"))
+	{
+		*ret = merge_clean(m->a, patch);
+		return NULL;
+	}
 	if (!l->merges) {
 		*ret = merge_clean(m->a, patch);
 		return NULL;
 	}
 	result = json_is(doc, JSON_ARRAY) ? json_copy(m->a, doc) : json_array(m->a);
-	json_for_each(it, patch)
-		TRY(merge_item(m, l, result, it.val));
+	json_for_each(it, patch) TRY(merge_item(m, l, result, it.val));
 	*ret = merge_weave(m, l, result, order ? order : merge_patch_order(m, patch), doc);
 	return NULL;
 }
@@ -245,26 +244,24 @@ static void merge_delete_from(struct json *out, struct str field, const struct j
 {
 	struct json *list = json_get_s(out, field);
 
-	json_for_each(it, values)
-		for (size_t i = json_len(list); i > 0; i--)
-			if (json_equal(json_idx(list, i - 1), it.val))
-				json_remove_idx(list, i - 1);
+	json_for_each(it, values) for (size_t i = json_len(list); i > 0;
+				       i--) if (json_equal(json_idx(list, i - 1), it.val))
+		json_remove_idx(list, i - 1);
 }
 
 static void merge_retain(const struct merge *m, struct json *out, const struct json *keys)
 {
 	struct json *gone = json_array(m->a);
 
-	json_for_each(it, out) {
+	json_for_each(it, out)
+	{
 		bool kept = false;
 
-		json_for_each(k, keys)
-			kept |= str_eq(json_as_str(k.val), it.key);
+		json_for_each(k, keys) kept |= str_eq(json_as_str(k.val), it.key);
 		if (!kept)
 			json_push(gone, json_str(m->a, it.key));
 	}
-	json_for_each(it, gone)
-		json_del(out, json_as_str(it.val));
+	json_for_each(it, gone) json_del(out, json_as_str(it.val));
 }
 
 static const struct json *merge_order_of(struct arena *a, const struct json *patch,
@@ -329,12 +326,14 @@ static struct err *merge_map(const struct merge *m, const struct schema *s, cons
 	out = json_copy(m->a, doc);
 	if (json_is(json_get(patch, RETAIN_KEYS), JSON_ARRAY))
 		merge_retain(m, out, json_get(patch, RETAIN_KEYS));
-	json_for_each(it, patch) {
+	json_for_each(it, patch)
+	{
 		field = it.key;
 		if (str_strip_prefix(&field, DELETE_FROM))
 			merge_delete_from(out, field, it.val);
 	}
-	json_for_each(it, patch) {
+	json_for_each(it, patch)
+	{
 		field = it.key;
 		if (!merge_is_directive(it.key))
 			TRY(merge_member(m, s, out, patch, it.key, it.val));
@@ -354,7 +353,7 @@ struct err *schema_strategic_merge(struct arena *a, const struct schema *s, cons
 		return err_new(ERR_BAD_REQUEST,
 			       "error decoding patch: json: cannot unmarshal %s into Go value of "
 			       "type map[string]interface {}",
-			       json_is(patch, JSON_STR)	   ? "string"
+			       json_is(patch, JSON_STR)     ? "string"
 			       : json_is(patch, JSON_ARRAY) ? "array"
 			       : json_is(patch, JSON_BOOL)  ? "bool"
 							    : "number");

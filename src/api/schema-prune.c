@@ -32,15 +32,15 @@ static void prune_object(const struct prune *p, const struct schema *s, struct j
 {
 	struct json *gone = NULL;
 
-	json_for_each(it, v) {
+	json_for_each(it, v)
+	{
 		const struct schema *m = schema_prop_find(s, it.key);
 
 		if (!m)
 			m = s->additional;
 		if (m) {
 			if (json_len(it.val))
-				prune_node(p, m, it.val,
-					   schema_path_member(p->a, path, it.key));
+				prune_node(p, m, it.val, schema_path_member(p->a, path, it.key));
 			continue;
 		}
 		if (prune_keeps(s))
@@ -54,8 +54,7 @@ static void prune_object(const struct prune *p, const struct schema *s, struct j
 	}
 	if (!p->remove)
 		return;
-	json_for_each(it, gone)
-		json_del(v, json_as_str(it.val));
+	json_for_each(it, gone) json_del(v, json_as_str(it.val));
 }
 
 static void prune_node(const struct prune *p, const struct schema *s, struct json *v,
@@ -67,10 +66,8 @@ static void prune_node(const struct prune *p, const struct schema *s, struct jso
 	if (json_is(v, JSON_OBJECT)) {
 		prune_object(p, s, v, path);
 	} else if (json_is(v, JSON_ARRAY) && s->items) {
-		json_for_each(it, v)
-			if (json_len(it.val))
-				prune_node(p, s->items, it.val,
-					   schema_path_index(p->a, path, it.i));
+		json_for_each(it, v) if (json_len(it.val))
+			prune_node(p, s->items, it.val, schema_path_index(p->a, path, it.i));
 	}
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Type errors of built-in kinds. Upstream finds them when Go decodes the body, and words them as Go does:
- * the innermost struct, the path of members without indices, and Go's name of the type.
+ * Type errors of built-in kinds. Upstream finds them when Go decodes the body, and words them as Go
+ * does: the innermost struct, the path of members without indices, and Go's name of the type.
  */
 
 #include "api/schema-internal.h"
@@ -83,7 +83,8 @@ static struct err *types_bad(const struct types *t, const struct schema *s, cons
 
 	if (!t->path.n)
 		return err_new(ERR_BAD_REQUEST,
-			       "json: cannot unmarshal %s" STR_FMT " into Go value of type " STR_FMT,
+			       "json: cannot unmarshal %s" STR_FMT
+			       " into Go value of type " STR_FMT,
 			       types_go_value(v), STR_ARG(num), STR_ARG(go));
 	return err_new(ERR_BAD_REQUEST,
 		       "json: cannot unmarshal %s" STR_FMT " into Go struct field " STR_FMT
@@ -92,8 +93,7 @@ static struct err *types_bad(const struct types *t, const struct schema *s, cons
 		       STR_ARG(go));
 }
 
-static struct err *types_string(const struct types *t, const struct schema *s,
-				const struct json *v)
+static struct err *types_string(const struct types *t, const struct schema *s, const struct json *v)
 {
 	struct str text = json_as_str(v), out;
 	struct wall w;
@@ -135,7 +135,8 @@ static struct err *types_object(struct types t, const struct schema *s, const st
 {
 	if (s->type_name.n)
 		t.owner = types_go_name(s->type_name, false);
-	json_for_each(it, v) {
+	json_for_each(it, v)
+	{
 		const struct schema *m = schema_prop_find(s, it.key);
 		struct types in = t;
 
@@ -159,9 +160,8 @@ static struct err *types_quantity(const struct types *t, const struct json *v)
 	if (json_is(v, JSON_STR) || json_is(v, JSON_INT) || json_is(v, JSON_REAL))
 		if (quantity_parse(text, &q))
 			return NULL;
-	return err_new(ERR_BAD_REQUEST,
-		       "quantities must match the regular expression "
-		       "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+	return err_new(ERR_BAD_REQUEST, "quantities must match the regular expression "
+					"'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 }
 
 static struct err *types_node(struct types t, const struct schema *s, const struct json *v)
@@ -175,13 +175,11 @@ static struct err *types_node(struct types t, const struct schema *s, const stru
 		return json_is(v, JSON_INT) || json_is(v, JSON_STR) ? NULL
 								    : types_bad(&t, s, v, false);
 	if (s->types & SCHEMA_T_OBJECT)
-		return json_is(v, JSON_OBJECT) ? types_object(t, s, v)
-					       : types_bad(&t, s, v, false);
+		return json_is(v, JSON_OBJECT) ? types_object(t, s, v) : types_bad(&t, s, v, false);
 	if (s->types & SCHEMA_T_ARRAY) {
 		if (!json_is(v, JSON_ARRAY))
 			return types_bad(&t, s, v, false);
-		json_for_each(it, v)
-			TRY(types_node(t, s->items, it.val));
+		json_for_each(it, v) TRY(types_node(t, s->items, it.val));
 		return NULL;
 	}
 	if (s->types & SCHEMA_T_STRING)

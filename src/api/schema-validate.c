@@ -39,9 +39,9 @@ static void validate_in_body(const struct validate *c, struct str path, const st
 	va_start(ap, fmt);
 	text = arena_vfmt(c->a, fmt, ap);
 	va_end(ap);
-	schema_cause_invalid(c->a, c->e, path, v,
-			     arena_fmt(c->a, STR_FMT " in body " STR_FMT, STR_ARG(path),
-				       STR_ARG(text)));
+	schema_cause_invalid(
+		c->a, c->e, path, v,
+		arena_fmt(c->a, STR_FMT " in body " STR_FMT, STR_ARG(path), STR_ARG(text)));
 }
 
 static void validate_nowhere(const struct validate *c, struct str text)
@@ -60,13 +60,13 @@ static void validate_type_error(const struct validate *c, struct str path, const
 				struct str shown)
 {
 	schema_cause(c->e, path, "FieldValueTypeInvalid",
-		     arena_fmt(c->a, "Invalid value: " STR_FMT ": " STR_FMT
-				     " in body must be of type %s: " STR_FMT,
+		     arena_fmt(c->a,
+			       "Invalid value: " STR_FMT ": " STR_FMT
+			       " in body must be of type %s: " STR_FMT,
 			       STR_ARG(shown), STR_ARG(path), want, STR_ARG(shown)));
 }
 
 /* ---- types */
-
 
 static const char *validate_want(const struct schema *s)
 {
@@ -217,7 +217,8 @@ static const struct json *validate_counterpart(const struct schema *s, const str
 {
 	if (!s->list_map)
 		return NULL;
-	json_for_each(it, old) {
+	json_for_each(it, old)
+	{
 		size_t k = 0;
 
 		while (k < s->rules->n_list_keys &&
@@ -278,13 +279,13 @@ static void validate_unique(const struct validate *c, const struct schema *s, co
 	if (!s->list_set && !s->list_map)
 		return;
 	seen = json_array(c->a);
-	json_for_each(it, v) {
-		struct json *key = s->list_map ? validate_list_key(c, s, it.val)
-					       : json_copy(c->a, it.val);
+	json_for_each(it, v)
+	{
+		struct json *key =
+			s->list_map ? validate_list_key(c, s, it.val) : json_copy(c->a, it.val);
 		bool dup = false;
 
-		json_for_each(old, seen)
-			dup |= json_equal(old.val, key);
+		json_for_each(old, seen) dup |= json_equal(old.val, key);
 		if (dup)
 			validate_duplicate(c, schema_path_index(c->a, path, it.i), key);
 		json_push(seen, key);
@@ -297,7 +298,8 @@ static void validate_unique_member(const struct validate *c, const struct schema
 {
 	struct str member = s->rules->unique;
 
-	json_for_each(it, v) {
+	json_for_each(it, v)
+	{
 		const struct json *key = json_get_s(it.val, member);
 		struct str at;
 
@@ -336,7 +338,8 @@ static void validate_embedded(const struct validate *c, const struct json *v, st
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (!json_as_str(json_get_s(v, names[i])).n)
 			schema_cause(c->e, schema_path_member(c->a, path, names[i]),
-				     "FieldValueRequired", STR("Required value: must not be empty"));
+				     "FieldValueRequired",
+				     STR("Required value: must not be empty"));
 }
 
 static void validate_object(const struct validate *c, const struct schema *s, const struct json *v,
@@ -354,7 +357,8 @@ static void validate_object(const struct validate *c, const struct schema *s, co
 	for (size_t i = 0; !s->lenient && i < r->n_required; i++)
 		if (validate_missing(s, json_get_s(v, r->required[i])))
 			validate_required(c, path, r->required[i]);
-	json_for_each(it, v) {
+	json_for_each(it, v)
+	{
 		const struct schema *m = schema_prop_find(s, it.key);
 		bool known = m;
 
@@ -407,8 +411,9 @@ static void validate_combined(const struct validate *c, const struct schema *s,
 	for (size_t i = 0; i < r->n_any_of && !ok; i++)
 		ok += validate_meets(c, r->any_of[i], v, path, &first);
 	if (r->n_any_of && !ok) {
-		validate_nowhere(c, arena_fmt(c->a, "\"" STR_FMT
-						    "\" must validate at least one schema (anyOf)",
+		validate_nowhere(c, arena_fmt(c->a,
+					      "\"" STR_FMT
+					      "\" must validate at least one schema (anyOf)",
 					      STR_ARG(path)));
 		validate_add_all(c, first);
 	}
@@ -430,8 +435,8 @@ static void validate_combined(const struct validate *c, const struct schema *s,
 			validate_add_all(c, first);
 	}
 	if (r->not_ && validate_meets(c, r->not_, v, path, NULL))
-		validate_nowhere(c, arena_fmt(c->a, "\"" STR_FMT
-						    "\" must not validate the schema (not)",
+		validate_nowhere(c, arena_fmt(c->a,
+					      "\"" STR_FMT "\" must not validate the schema (not)",
 					      STR_ARG(path)));
 }
 
@@ -443,13 +448,12 @@ static void validate_enum(const struct validate *c, const struct schema *s, cons
 	/* Go cannot tell "" from an optional member that was left out. */
 	if (s->root->builtin && json_is(v, JSON_STR) && !json_as_str(v).n)
 		return;
-	json_for_each(it, s->rules->enumeration)
-		if (json_equal(it.val, v))
-			return;
+	json_for_each(it, s->rules->enumeration) if (json_equal(it.val, v)) return;
 	buf_addz(&b, "Unsupported value: ");
 	json_write(&b, v);
 	buf_addz(&b, ": supported values: ");
-	json_for_each(it, s->rules->enumeration) {
+	json_for_each(it, s->rules->enumeration)
+	{
 		if (it.i)
 			buf_addz(&b, ", ");
 		json_write(&b, it.val);

@@ -40,8 +40,8 @@ const struct schema *schema_ref(const struct schema *s);
 const struct schema *schema_unref(const struct schema *s); /* returns NULL */
 
 /*
- * Removes unknown members; their paths ("spec.containers[0].foo") are added to unknown, an array that may
- * be NULL.
+ * Removes unknown members; their paths ("spec.containers[0].foo") are added to unknown, an array
+ * that may be NULL.
  */
 void schema_prune(struct arena *a, const struct schema *s, struct json *obj, struct json *unknown);
 /* Only reports them. */
@@ -51,8 +51,8 @@ void schema_find_unknown(struct arena *a, const struct schema *s, const struct j
 void schema_default(struct arena *a, const struct schema *s, struct json *obj);
 
 /*
- * Adds one cause per violation to *e, which is created as INVALID when it was NULL; paths start with
- * prefix (may be empty).
+ * Adds one cause per violation to *e, which is created as INVALID when it was NULL; paths start
+ * with prefix (may be empty).
  */
 void schema_validate(struct arena *a, const struct schema *s, const struct json *obj,
 		     struct str prefix, struct err **e);
