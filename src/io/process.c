@@ -143,10 +143,23 @@ static void child_reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static const char *const *process_environ(void)
+{
+	return (const char *const *)(uintptr_t)environ;
+}
+
 NORETURN static void child_run(const struct process_opts *o, const int *fds, int *moved,
 			       size_t n_fds, int report_fd, pid_t parent)
 {
+	int exec_fd = -1;
+
 	child_reset_signals();
+	/* Out of the way of the descriptors that are placed below. */
+	if (o->exec_fd > 0) {
+		exec_fd = fcntl(o->exec_fd, F_DUPFD_CLOEXEC, (int)n_fds + 2);
+		if (exec_fd < 0)
+			child_fail(report_fd, STEP_FDS);
+	}
 	if (o->new_session && setsid() < 0)
 		child_fail(report_fd, STEP_SESSION);
 	if (o->cwd && chdir(o->cwd) < 0)
@@ -161,8 +174,12 @@ NORETURN static void child_run(const struct process_opts *o, const int *fds, int
 		if (getppid() != parent)
 			_exit(127);
 	}
-	execvpe(o->argv[0], (char *const *)(uintptr_t)o->argv,
-		o->envp ? (char *const *)(uintptr_t)o->envp : environ);
+	if (exec_fd >= 0)
+		syscall(SYS_execveat, exec_fd, "", o->argv, o->envp ? o->envp : process_environ(),
+			AT_EMPTY_PATH);
+	else
+		execvpe(o->argv[0], (char *const *)(uintptr_t)o->argv,
+			o->envp ? (char *const *)(uintptr_t)o->envp : environ);
 	child_fail(report_fd, STEP_EXEC);
 }
 

@@ -17,6 +17,8 @@ struct process;
 struct process_opts {
 	const char *const *argv;
 	const char *const *envp;
+	/* The program, when above 0: its path need not be open to uid. Else argv[0] by PATH. */
+	int exec_fd;
 	const char *cwd;
 	/* -1: /dev/null for stdin, ours for the others; borrowed */
 	int stdin_fd, stdout_fd, stderr_fd;

@@ -163,5 +163,28 @@ FIBER_TEST(user_and_capabilities)
 	return NULL;
 }
 
+FIBER_TEST(program_by_descriptor)
+{
+	const char *const argv[] = { "another name", "-c", "exit 7", NULL };
+	struct process_opts o = {
+		.argv = argv,
+		.exec_fd = open("/bin/sh", O_RDONLY | O_CLOEXEC),
+		.stdin_fd = -1,
+		.stdout_fd = -1,
+		.stderr_fd = -1,
+	};
+	struct process *p;
+	int status;
+
+	assert_true(o.exec_fd > 0);
+	TRY(process_start(&o, &p));
+	TRY(process_wait(p, &status));
+	assert_int_equal(WEXITSTATUS(status), 7);
+	process_free(p);
+	close(o.exec_fd);
+	return NULL;
+}
+
 TEST_MAIN(T(run_table), T(large_input_and_output), T(what_cannot_start), T(status_and_signals),
-	  T(descriptors_are_passed_and_no_others), T(user_and_capabilities))
+	  T(descriptors_are_passed_and_no_others), T(user_and_capabilities),
+	  T(program_by_descriptor))
