@@ -14,16 +14,17 @@ struct err;
 struct loop;
 
 struct component_flag {
-	const char *name;      /* "--node-name" */
-	const char *arg;       /* "NAME"; NULL: a switch */
+	const char *name; /* "--node-name" */
+	const char *arg;  /* "NAME"; NULL: a switch */
 	const char *help;
-	struct str *value;     /* set to the argument ("true" for a switch) */
+	struct str *value; /* set to the argument ("true" for a switch) */
 	bool required;
 };
 
 struct component {
-	const char *name;      /* "scheduler" */
-	const struct component_flag *flags; /* ends with a NULL name; --kubeconfig and --log-level are common */
+	const char *name; /* "scheduler" */
+	const struct component_flag
+		*flags; /* ends with a NULL name; --kubeconfig and --log-level are common */
 	/* SUSPENDS until the fiber is cancelled (SIGTERM). client is connected and ready. */
 	MUST_USE struct err *(*run)(struct client *c, void *ctx);
 	void *ctx;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The one controller pattern: informer events -> rate-limited queue of keys -> sync(key), level-triggered
- * and idempotent: desired (spec) vs actual (status, world) -> delta -> reconcile.
+ * The one controller pattern: informer events -> rate-limited queue of keys -> sync(key),
+ * level-triggered and idempotent: desired (spec) vs actual (status, world) -> delta -> reconcile.
  *
  * sync runs in a fiber with an arena of its own and a deadline; a key is never synced twice at the
  * same time; an error re-queues the key with back-off (5 ms doubling to sync_max_backoff_ms).
@@ -20,9 +20,9 @@ struct loop;
 
 struct controller_opts {
 	const char *name;
-	unsigned workers;              /* fibers at once; 0: 4 */
-	int64_t sync_timeout_ms;       /* 0: 60 s */
-	int64_t max_backoff_ms;        /* 0: 30 s */
+	unsigned workers;        /* fibers at once; 0: 4 */
+	int64_t sync_timeout_ms; /* 0: 60 s */
+	int64_t max_backoff_ms;  /* 0: 30 s */
 	/* SUSPENDS. key is "ns/name" or "name" (or whatever was enqueued). */
 	MUST_USE struct err *(*sync)(void *ctx, struct arena *a, struct str key);
 	void *ctx;

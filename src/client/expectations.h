@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Expectations, as upstream's ControllerExpectations: what a controller has asked for and not yet seen in
- * its informer, so that a sync on a stale cache does not create twice. They expire after 5 minutes.
+ * Expectations, as upstream's ControllerExpectations: what a controller has asked for and not yet
+ * seen in its informer, so that a sync on a stale cache does not create twice. They expire after 5
+ * minutes.
  */
 
 #include "base/map.h"

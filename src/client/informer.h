@@ -19,10 +19,10 @@ struct loop;
 
 struct informer_opts {
 	struct gvr gvr;
-	struct str ns;             /* empty: all */
+	struct str ns; /* empty: all */
 	struct str label_selector, field_selector;
-	int64_t resync_ms;         /* 0: none; else update events for everything, that often */
-	bool metadata_only;        /* objects hold their metadata alone, whatever the server sends */
+	int64_t resync_ms;  /* 0: none; else update events for everything, that often */
+	bool metadata_only; /* objects hold their metadata alone, whatever the server sends */
 };
 
 /* Embed in the owner. new_obj or old_obj is NULL on add and delete. */
@@ -50,12 +50,12 @@ size_t informer_count(const struct informer *inf);
 void informer_each(const struct informer *inf, struct str ns,
 		   bool (*fn)(const struct obj *o, void *ctx), void *ctx);
 /*
- * Index: fn emits the keys under which an object is found (owner uid, node name, ...). Add indexes before
- * the first event (right after informer_new).
+ * Index: fn emits the keys under which an object is found (owner uid, node name, ...). Add indexes
+ * before the first event (right after informer_new).
  */
 struct informer_index;
-typedef void (*informer_index_fn)(const struct obj *o,
-				  void (*emit)(struct str key, void *ctx), void *ctx);
+typedef void (*informer_index_fn)(const struct obj *o, void (*emit)(struct str key, void *ctx),
+				  void *ctx);
 struct informer_index *informer_add_index(struct informer *inf, informer_index_fn fn);
 void informer_index_each(const struct informer_index *idx, struct str key,
 			 bool (*fn)(const struct obj *o, void *ctx), void *ctx);
@@ -64,7 +64,8 @@ void informer_index_by_owner(const struct obj *o, void (*emit)(struct str key, v
 			     void *ctx);
 /* What it watches. */
 struct gvr informer_gvr(const struct informer *inf);
-/* Why the last list or watch failed; empty while all is well. Borrowed until the next suspension. */
+/* Why the last list or watch failed; empty while all is well. Borrowed until the next suspension.
+ */
 struct str informer_last_error(const struct informer *inf);
 /* The watch's present resourceVersion, for metrics and tests. */
 struct str informer_rv(const struct informer *inf);

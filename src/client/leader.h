@@ -8,7 +8,8 @@
 struct client;
 struct err;
 
-/* SUSPENDS until we hold the lease. Afterwards a background fiber renews it and calls lost once if it cannot. */
+/* SUSPENDS until we hold the lease. Afterwards a background fiber renews it and calls lost once if
+ * it cannot. */
 MUST_USE SUSPENDS struct err *leader_acquire(struct client *c, struct str ns, struct str name,
 					     struct str identity, void (*lost)(void *ctx),
 					     void *ctx);

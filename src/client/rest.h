@@ -3,8 +3,9 @@
 
 /*
  * The typed face of the API server for our components: what client-go's REST client is to Go.
- * Objects are JSON trees in the caller's arena. Status answers become errors (err_is(e, ERR_NOT_FOUND)).
- * Every call suspends and is bounded by the fiber's deadline (and by 30 s if it has none).
+ * Objects are JSON trees in the caller's arena. Status answers become errors (err_is(e,
+ * ERR_NOT_FOUND)). Every call suspends and is bounded by the fiber's deadline (and by 30 s if it
+ * has none).
  */
 
 #include "api/gvk.h"
@@ -21,18 +22,18 @@ struct stream;
 struct websocket;
 
 struct client_opts {
-	const char *kubeconfig;      /* path; or the members below */
-	struct str server;           /* "https://127.0.0.1:6443" */
+	const char *kubeconfig; /* path; or the members below */
+	struct str server;      /* "https://127.0.0.1:6443" */
 	struct str ca_pem;
 	struct str cert_pem, key_pem;
-	const char *token_file;      /* re-read when it changes */
+	const char *token_file; /* re-read when it changes */
 	const char *user_agent;
 };
 
 struct client_delete_opts {
-	int64_t grace_seconds;       /* -1: the object's own */
-	const char *propagation;     /* NULL, "Background", "Foreground", "Orphan" */
-	struct str uid, rv;          /* preconditions, or empty */
+	int64_t grace_seconds;   /* -1: the object's own */
+	const char *propagation; /* NULL, "Background", "Foreground", "Orphan" */
+	struct str uid, rv;      /* preconditions, or empty */
 };
 #define CLIENT_DELETE_DEFAULT ((struct client_delete_opts){ .grace_seconds = -1 })
 
@@ -87,20 +88,20 @@ MUST_USE SUSPENDS struct err *client_raw(struct client *c, struct arena *a, cons
 					 struct str path, const struct json *body,
 					 struct json **ret);
 /* Unparsed: whatever status and body came. */
-MUST_USE SUSPENDS struct err *client_raw_http(struct client *c, struct arena *a,
-					      const char *method, struct str path,
-					      const struct http_headers *headers, struct str body,
-					      struct http_client_response *ret);
+MUST_USE SUSPENDS struct err *client_raw_http(struct client *c, struct arena *a, const char *method,
+					      struct str path, const struct http_headers *headers,
+					      struct str body, struct http_client_response *ret);
 /*
- * A GET whose body is read piece by piece with http_call_read (watches, logs followed); the time limits
- * of the other calls end with the headers. accept may be NULL (application/json).
+ * A GET whose body is read piece by piece with http_call_read (watches, logs followed); the time
+ * limits of the other calls end with the headers. accept may be NULL (application/json).
  */
 MUST_USE SUSPENDS struct err *client_stream(struct client *c, struct arena *a, struct str path,
 					    const char *accept, struct http_call **ret);
 /* Like client_raw GET, with an Accept header of the caller's (Tables, PartialObjectMetadata). */
 MUST_USE SUSPENDS struct err *client_get_as(struct client *c, struct arena *a, struct str path,
 					    const char *accept, struct json **ret);
-/* WebSocket on a subresource (console); protocols as in io/websocket.h. A refusal becomes the Status' error. */
+/* WebSocket on a subresource (console); protocols as in io/websocket.h. A refusal becomes the
+ * Status' error. */
 MUST_USE SUSPENDS struct err *client_websocket(struct client *c, struct str path,
 					       const char *const *protocols,
 					       struct websocket **ret);

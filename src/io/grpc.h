@@ -25,9 +25,10 @@ struct grpc_client *grpc_client_free(struct grpc_client *c);
  * Unary. method is "/runtime.v1.RuntimeService/RunPodSandbox". The response is allocated in the
  * arena (never protobuf_c_message_free_unpacked it).
  */
-MUST_USE SUSPENDS struct err *grpc_unary(struct grpc_client *c, struct arena *a,
-					 const char *method, const ProtobufCMessage *req,
-					 const ProtobufCMessageDescriptor *resp_type, void *ret_resp);
+MUST_USE SUSPENDS struct err *grpc_unary(struct grpc_client *c, struct arena *a, const char *method,
+					 const ProtobufCMessage *req,
+					 const ProtobufCMessageDescriptor *resp_type,
+					 void *ret_resp);
 /* Server streaming: *ret_resp is NULL at the end. */
 MUST_USE SUSPENDS struct err *grpc_stream_start(struct grpc_client *c, const char *method,
 						const ProtobufCMessage *req,
@@ -42,7 +43,8 @@ struct grpc_call *grpc_call_free(struct grpc_call *call);
 struct grpc_method {
 	const char *path;
 	const ProtobufCMessageDescriptor *req_type;
-	/* Unary: fills *ret_resp (arena). Streaming: calls grpc_reply any number of times, leaves it NULL. */
+	/* Unary: fills *ret_resp (arena). Streaming: calls grpc_reply any number of times, leaves
+	 * it NULL. */
 	MUST_USE struct err *(*fn)(struct grpc_call *call, struct arena *a, const void *req,
 				   ProtobufCMessage **ret_resp, void *ctx); /* SUSPENDS */
 };

@@ -14,20 +14,20 @@ struct http_client;
 struct http_call;
 
 struct http_client_opts {
-	struct str address;          /* "HOST:PORT" or "unix:/path" */
-	struct str host_header;      /* default: address */
-	struct str server_name;      /* for TLS; default: the host of address */
+	struct str address;     /* "HOST:PORT" or "unix:/path" */
+	struct str host_header; /* default: address */
+	struct str server_name; /* for TLS; default: the host of address */
 	const struct tls_config *tls;
-	bool http2_prior_knowledge;  /* gRPC over Unix sockets */
-	unsigned max_idle;           /* kept connections, default 4 */
+	bool http2_prior_knowledge; /* gRPC over Unix sockets */
+	unsigned max_idle;          /* kept connections, default 4 */
 };
 
 struct http_client_request {
-	const char *method;          /* default GET */
-	struct str target;           /* path and query, encoded */
+	const char *method; /* default GET */
+	struct str target;  /* path and query, encoded */
 	struct http_headers headers;
 	struct str body;
-	bool has_body;               /* send Content-Length: 0 when the body is empty */
+	bool has_body; /* send Content-Length: 0 when the body is empty */
 };
 
 struct http_client_response {
@@ -42,7 +42,8 @@ struct http_client *http_client_free(struct http_client *c);
 /* Swap credentials for new connections. */
 void http_client_set_tls(struct http_client *c, const struct tls_config *tls);
 
-/* Whole exchange; a response body over max_body is TOO_LARGE. A stale pooled connection is retried once. */
+/* Whole exchange; a response body over max_body is TOO_LARGE. A stale pooled connection is retried
+ * once. */
 MUST_USE SUSPENDS struct err *http_client_do(struct http_client *c, struct arena *a,
 					     const struct http_client_request *req, size_t max_body,
 					     struct http_client_response *ret);

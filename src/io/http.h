@@ -8,7 +8,7 @@
 struct arena;
 
 #define HTTP_MAX_HEADER_BYTES (64 * 1024)
-#define HTTP_MAX_HEADERS 200
+#define HTTP_MAX_HEADERS      200
 
 struct http_header {
 	struct str name, value; /* names compare without case */
