@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * One HTTP/2 connection over a stream, either side, for the HTTP client and gRPC: nghttp2 driven by a
- * reader and a writer fiber; requests and responses are h2_streams that any fiber may read and write.
+ * One HTTP/2 connection over a stream, either side, for the HTTP client and gRPC: nghttp2 driven by
+ * a reader and a writer fiber; requests and responses are h2_streams that any fiber may read and
+ * write.
  *
  * A connection lives until its owner has let go of it and its last stream was freed; its
  * own fibers then end. When it breaks, every open stream fails with IO.
@@ -24,7 +25,8 @@ struct h2_opts {
 	 * it spawns a fiber that serves and frees the stream.
 	 */
 	void (*on_request)(struct h2_stream *s, void *ctx);
-	/* It broke or was ended by the peer; may be NULL. The owner still lets go of it, even in here. */
+	/* It broke or was ended by the peer; may be NULL. The owner still lets go of it, even in
+	 * here. */
 	void (*on_dead)(struct h2_conn *c, void *ctx);
 	void *ctx;
 };
@@ -36,7 +38,8 @@ struct h2_conn *h2_conn_new(struct loop *l, struct stream *st, const struct h2_o
 struct h2_conn *h2_conn_release(struct h2_conn *c);
 /* The owner lets go and all streams fail. */
 struct h2_conn *h2_conn_close(struct h2_conn *c);
-/* Whether another request may be started on it (alive, no GOAWAY, below the peer's stream limit). */
+/* Whether another request may be started on it (alive, no GOAWAY, below the peer's stream limit).
+ */
 bool h2_conn_usable(const struct h2_conn *c);
 bool h2_conn_dead(const struct h2_conn *c);
 
