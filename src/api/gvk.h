@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Names of kinds and resources: group, version, kind, resource (plural). Views; compare by value. */
+/* Names of kinds and resources: group, version, kind, resource (plural). Views; compare by value.
+ */
 
 #include "base/str.h"
 

@@ -296,43 +296,64 @@ static void decode_pairs(struct decoder *d, struct str heads, struct obj_pair *p
 	}
 }
 
-#define DECODE_PAIRS_STACK 64
-
-struct err *obj_decode(struct str bytes, struct rev rev, const struct obj **ret)
+struct err *obj_view_init(struct obj_view *v, struct str bytes, struct rev rev)
 {
 	struct decoder d = { .rest = bytes };
-	struct obj_pair on_stack[DECODE_PAIRS_STACK], *pairs = on_stack;
-	_cleanup_free_ struct obj_pair *on_heap = NULL;
-	struct obj o = { .rev = rev };
 	struct obj_head h;
 	struct str head = take(&d, sizeof(h)), heads;
+	struct obj *o = &v->obj;
+	struct obj_pair *pairs = v->pairs;
 	size_t n;
 
+	v->more = NULL;
 	if (d.bad)
 		return err_new(ERR_CORRUPT, "stored object: too short");
 	memcpy(&h, head.p, sizeof(h));
 	n = (size_t)h.n_labels + h.n_fields;
 	heads = take(&d, n * sizeof(struct pair_head));
-	o.ns = take(&d, h.ns);
-	o.name = take(&d, h.name);
-	o.uid = take(&d, h.uid);
+	*o = (struct obj){
+		.schema_gen = h.schema_gen,
+		.rev = rev,
+		.ns = take(&d, h.ns),
+		.name = take(&d, h.name),
+		.uid = take(&d, h.uid),
+		.n_labels = h.n_labels,
+		.n_fields = h.n_fields,
+		.deleting = h.flags & OBJ_DELETING,
+	};
 	if (d.bad || h.version != OBJ_VERSION)
 		return err_new(ERR_CORRUPT, "stored object: malformed header");
-	if (n > ARRAY_LEN(on_stack))
-		pairs = on_heap = mem_zalloc(n, sizeof(*pairs));
+	if (n > ARRAY_LEN(v->pairs))
+		pairs = v->more = mem_zalloc(n, sizeof(*pairs));
 	decode_pairs(&d, heads, pairs, n);
-	if (d.bad)
-		return err_new(ERR_CORRUPT, "stored object: malformed labels");
-	o.schema_gen = h.schema_gen;
-	o.deleting = h.flags & OBJ_DELETING;
-	o.labels = pairs;
-	o.n_labels = h.n_labels;
-	o.fields = pairs + h.n_labels;
-	o.n_fields = h.n_fields;
-	o.tail = d.rest;
-	if (o.tail.n < 2)
-		return err_new(ERR_CORRUPT, "stored object: no body");
-	*ret = obj_make(&o);
+	o->labels = pairs;
+	o->fields = pairs + h.n_labels;
+	o->tail = d.rest;
+	if (d.bad || o->tail.n < 2) {
+		obj_view_fini(v);
+		return err_new(ERR_CORRUPT, "stored object: malformed labels or no body");
+	}
+	return NULL;
+}
+
+void obj_view_fini(struct obj_view *v)
+{
+	free(v->more);
+	v->more = NULL;
+}
+
+const struct obj *obj_copy(const struct obj *o)
+{
+	return obj_make(o);
+}
+
+struct err *obj_decode(struct str bytes, struct rev rev, const struct obj **ret)
+{
+	struct obj_view v;
+
+	TRY(obj_view_init(&v, bytes, rev));
+	*ret = obj_make(&v.obj);
+	obj_view_fini(&v);
 	return NULL;
 }
 

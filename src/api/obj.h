@@ -30,15 +30,15 @@ struct obj_pair {
 
 struct obj {
 	uint32_t refs;
-	uint32_t schema_gen;       /* generation of the schema it was defaulted with */
-	struct rev rev;            /* 0 until committed */
+	uint32_t schema_gen; /* generation of the schema it was defaulted with */
+	struct rev rev;      /* 0 until committed */
 	struct str ns, name, uid;
 	struct str tail;
 	const struct obj_pair *labels; /* sorted by key */
 	size_t n_labels;
 	const struct obj_pair *fields; /* selectable fields, by the resource's order */
 	size_t n_fields;
-	bool deleting;             /* has a deletionTimestamp */
+	bool deleting; /* has a deletionTimestamp */
 	/* private */
 	size_t size;
 	struct json *tree;
@@ -63,6 +63,20 @@ struct obj *obj_with_rev(const struct obj *o, struct rev rev);
 void obj_encode(struct buf *b, const struct obj *o);
 /* Copies bytes; CORRUPT on anything malformed. */
 MUST_USE struct err *obj_decode(struct str bytes, struct rev rev, const struct obj **ret);
+
+/*
+ * The stored form looked at in place, to decide whether it is worth a copy. obj borrows from the
+ * bytes and from the view; it must not be referenced, only copied.
+ */
+struct obj_view {
+	struct obj obj;
+	/* private */
+	struct obj_pair pairs[32], *more;
+};
+
+MUST_USE struct err *obj_view_init(struct obj_view *v, struct str bytes, struct rev rev);
+void obj_view_fini(struct obj_view *v);
+const struct obj *obj_copy(const struct obj *o);
 
 /* the JSON text: kind empty leaves kind and apiVersion out (items of typed lists) */
 void obj_write(struct buf *b, const struct obj *o, struct str api_version, struct str kind);

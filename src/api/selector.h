@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Label and field selectors. Parse errors are BAD_REQUEST in upstream's words. A parsed selector lives in
- * its arena. An empty selector matches everything.
+ * Label and field selectors. Parse errors are BAD_REQUEST in upstream's words. A parsed selector
+ * lives in its arena. An empty selector matches everything.
  */
 
 #include "base/str.h"
@@ -14,15 +14,14 @@ struct json;
 struct obj;
 struct selector;
 
-MUST_USE struct err *label_selector_parse(struct arena *a, struct str text,
-					  struct selector **ret);
-/* metav1.LabelSelector (matchLabels, matchExpressions); NULL json matches nothing, {} everything. */
+MUST_USE struct err *label_selector_parse(struct arena *a, struct str text, struct selector **ret);
+/* metav1.LabelSelector (matchLabels, matchExpressions); NULL json matches nothing, {} everything.
+ */
 MUST_USE struct err *label_selector_from_json(struct arena *a, const struct json *sel,
 					      struct selector **ret);
 /* A plain map of labels (Service and RC selectors, nodeSelector). */
 struct selector *label_selector_from_map(struct arena *a, const struct json *map);
-MUST_USE struct err *field_selector_parse(struct arena *a, struct str text,
-					  struct selector **ret);
+MUST_USE struct err *field_selector_parse(struct arena *a, struct str text, struct selector **ret);
 
 bool selector_empty(const struct selector *s);
 /* labels: a JSON object of strings, may be NULL. */

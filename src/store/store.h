@@ -12,25 +12,35 @@
 
 struct err;
 struct loop;
+struct selector;
 struct store;
+struct watch_bucket;
+
+#define STORE_RESOURCE_MAX 200
+#define STORE_NS_MAX       63
 
 struct store_key {
-	struct str resource; /* "pods", "replicasets.apps": [a-z0-9.-], at most 200 bytes */
-	struct str ns;       /* empty: cluster-scoped */
-	struct str name;
+	struct str resource; /* "pods", "replicasets.apps": [a-z0-9.-], STORE_RESOURCE_MAX */
+	struct str ns;       /* empty: cluster-scoped; STORE_NS_MAX */
+	struct str name;     /* any length; no NUL bytes */
 };
 
 struct store_opts {
-	const char *path;             /* directory, created when absent */
-	uint64_t map_size;            /* 0: 1 TiB */
-	int64_t history_ms;           /* 0: 5 minutes */
-	uint64_t history_bytes;       /* 0: 256 MiB */
+	const char *path;       /* directory, created when absent */
+	uint64_t map_size;      /* 0: 1 TiB */
+	int64_t history_ms;     /* 0: 5 minutes */
+	uint64_t history_bytes; /* 0: 256 MiB */
 };
 
 /* lifecycle */
 /* CORRUPT with the way out in its message; UNAVAILABLE when another process holds it. */
 MUST_USE struct err *store_open(struct loop *l, const struct store_opts *opts, struct store **ret);
 struct store *store_close(struct store *s);
+/*
+ * Puts a snapshot in place of the data of a store that no process has open. The old data is
+ * kept beside it as data.mdb.old.
+ */
+MUST_USE struct err *store_restore(const char *path, int fd);
 
 /* reading */
 /* NULL when absent. A new reference. */
@@ -39,19 +49,24 @@ MUST_USE SUSPENDS struct err *store_get(struct store *s, const struct store_key 
 
 struct store_list_opts {
 	struct str resource;
-	struct str ns;         /* empty: all namespaces (or cluster-scoped) */
+	struct str ns;                   /* empty: all namespaces (or cluster-scoped) */
 	struct str after_ns, after_name; /* continue after this key (both empty: from the start) */
-	struct rev at;         /* 0: now; EXPIRED when out of history */
-	size_t limit;          /* objects accepted by fn at most; 0: no limit */
+	struct rev at;                   /* 0: now; EXPIRED when out of history */
+	size_t limit;                    /* objects accepted by fn at most; 0: no limit */
+	/* Optional: what they reject is skipped before it costs a copy, and never shown to fn. */
+	const struct selector *labels, *fields;
 };
 
 struct store_list_result {
-	struct rev rev;        /* of the snapshot */
-	bool more;             /* the limit cut it */
-	uint64_t remaining;    /* objects after the cut, all of them (selectors unknown here) */
+	struct rev rev;     /* of the snapshot */
+	bool more;          /* the limit cut it */
+	uint64_t remaining; /* objects after the cut, all of them (selectors do not count) */
 };
 
-/* fn is called in key order (namespace, name); it keeps the object by reference. False skips it (does not count to the limit). */
+/*
+ * fn is called in key order (namespace, name); it keeps the object by reference and must not
+ * suspend. False skips the object (it does not count to the limit).
+ */
 MUST_USE SUSPENDS struct err *store_list(struct store *s, const struct store_list_opts *opts,
 					 bool (*fn)(const struct obj *o, void *ctx), void *ctx,
 					 struct store_list_result *ret);
@@ -60,10 +75,13 @@ uint64_t store_count(struct store *s, struct str resource);
 /* writing */
 struct store_op {
 	struct store_key key;
-	const struct obj *put;   /* NULL: delete */
+	const struct obj *put; /* NULL: delete */
 	/* expect: revision the key must have now; 0: must not exist; STORE_ANY: no check */
 	struct rev expect;
-	/* ret: the committed object (put) or the one deleted, a new reference; NULL if a delete found none */
+	/*
+	 * ret: the committed object (put) or the one deleted, as a new reference; NULL if a
+	 * delete found none
+	 */
 	const struct obj *result;
 };
 
@@ -75,8 +93,9 @@ struct store_op {
  */
 MUST_USE SUSPENDS struct err *store_commit(struct store *s, struct store_op *ops, size_t n,
 					   struct rev *ret_rev, size_t *ret_failed);
-/* The latest committed revision. */
+/* The latest committed revision that anything here has shown. Begins at 1. */
 struct rev store_rev(const struct store *s);
+/* Watches and lists may ask for this one and any later. */
 struct rev store_oldest_rev(const struct store *s);
 
 /* watching */
@@ -86,29 +105,41 @@ struct store_event {
 	enum store_event_type type;
 	struct rev rev;
 	struct str resource;
-	const struct obj *obj;   /* put: the new object; delete: the last one, at the deletion's revision */
-	const struct obj *prev;  /* NULL: created */
+	/* put: the new object; delete: the last one, at the deletion's revision */
+	const struct obj *obj;
+	const struct obj *prev; /* NULL: created */
 };
 
 /*
  * Embed it. Events with a revision above from are delivered in order from the loop, first those
- * of the history, then live ones. The objects are borrowed during the call.
+ * of the history, then live ones. The objects are borrowed during the call. Any watch may be
+ * started or cancelled in a callback.
  */
 struct store_watch {
 	void (*event)(struct store_watch *w, const struct store_event *ev);
-	/* Optional: everything up to rev was delivered (called when a turn delivered something elsewhere too). */
+	/*
+	 * Optional: everything up to rev was delivered (called when a turn delivered
+	 * something elsewhere too).
+	 */
 	void (*progress)(struct store_watch *w, struct rev rev);
 	/* private */
 	struct list link;
-	struct str resource, ns, name;
+	struct store *store;
+	struct watch_bucket *bucket;
+	struct str ns, name;
 	struct rev from;
+	struct list backlog;
 };
 
-/* EXPIRED when from is older than the history. ns and name narrow it; both may be empty. */
+/*
+ * EXPIRED when from is older than the history. ns and name narrow it; both may be empty.
+ * The strings are copied.
+ */
 MUST_USE struct err *store_watch_start(struct store *s, struct store_watch *w, struct str resource,
 				       struct str ns, struct str name, struct rev from);
+/* Safe on a zeroed or already cancelled one. */
 void store_watch_cancel(struct store_watch *w);
 
 /* keeping */
-/* Consistent copy while running; fd is a new file. SUSPENDS. */
+/* Consistent copy while running, written from the present position of fd. */
 MUST_USE SUSPENDS struct err *store_snapshot(struct store *s, int fd);

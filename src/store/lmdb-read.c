@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading: one object, lists now and in the past, and the events of the past.
+ *
+ * The past is today with the log undone. For a list at revision R, the first change of a key after
+ * R tells what was there at R; those keys form an overlay that is merged with the table:
+ *
+ *     objects   a     c d   f          (today)
+ *     overlay     b   c(-)    g        (b was deleted since, c made since, ...)
+ *     list      a b     d   f g
+ */
+
+#include "store/lmdb.h"
+
+#include <stdlib.h>
+
+#include "api/selector.h"
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/err.h"
+
+static struct err *bad_record(const struct lmdb *m)
+{
+	return lmdb_err(m, MDB_CORRUPTED, "read a record");
+}
+
+static bool value_split(MDB_val val, struct rev *ret_rev, struct str *ret_bytes)
+{
+	if (val.mv_size <= sizeof(ret_rev->n))
+		return false;
+	memcpy(&ret_rev->n, val.mv_data, sizeof(ret_rev->n));
+	*ret_bytes = str_skip(lmdb_str(val), sizeof(ret_rev->n));
+	return true;
+}
+
+struct err *lmdb_get(struct store *s, const struct store_key *key, const struct obj **ret)
+{
+	struct lmdb *m = container_of(s, struct lmdb, base);
+	struct lmdb_state state;
+	struct lmdb_key k;
+	struct err *e = NULL;
+	MDB_txn *txn;
+	MDB_val mk, val;
+	int rc;
+
+	lmdb_key_make(&k, key->resource, key->ns, key->name);
+	TRY(lmdb_read_begin(m, &txn, &state));
+	mk = (MDB_val){ k.n, k.p };
+	rc = mdb_get(txn, m->objects, &mk, &val);
+	*ret = NULL;
+	if (rc && rc != MDB_NOTFOUND) {
+		e = lmdb_err(m, rc, "get");
+	} else if (!rc) {
+		struct rev rev;
+		struct str bytes;
+
+		e = value_split(val, &rev, &bytes) ? obj_decode(bytes, rev, ret) : bad_record(m);
+	}
+	lmdb_read_end(m, txn);
+	return e;
+}
+
+/* ---- the overlay ---- */
+
+struct overlay_entry {
+	struct str key, bytes; /* bytes.p NULL: absent */
+	struct rev rev;
+};
+
+struct overlay {
+	struct arena *a;
+	struct map by_key; /* struct overlay_entry */
+	struct overlay_entry *sorted;
+	size_t n, at;
+};
+
+static int entry_cmp(const void *a, const void *b)
+{
+	const struct overlay_entry *x = a, *y = b;
+
+	return str_cmp(x->key, y->key);
+}
+
+static void overlay_sort(struct overlay *o)
+{
+	o->sorted = arena_array(o->a, o->by_key.n + 1, sizeof(*o->sorted));
+	map_for_each(e, &o->by_key) {
+		o->sorted[o->n++] = *(struct overlay_entry *)e->val;
+	}
+	qsort(o->sorted, o->n, sizeof(*o->sorted), entry_cmp);
+}
+
+/* The first change of a key after the revision wins, so older records come first. */
+static bool overlay_add_record(struct overlay *o, struct str record, struct str prefix)
+{
+	struct log_iter it;
+
+	if (!log_iter_init(&it, record))
+		return false;
+	while (log_iter_next(&it)) {
+		struct overlay_entry *e;
+
+		if (!str_has_prefix(it.key, prefix) || map_find(&o->by_key, it.key))
+			continue;
+		e = arena_new_obj(o->a, struct overlay_entry);
+		*e = (struct overlay_entry){ it.key, it.prev, it.prev_rev };
+		map_put(&o->by_key, it.key, e);
+	}
+	return it.left == 0;
+}
+
+static struct err *overlay_build(struct lmdb *m, MDB_txn *txn, struct rev at, struct str prefix,
+				 struct overlay *o)
+{
+	uint64_t first = at.n + 1;
+	MDB_val key = { sizeof(first), &first }, val;
+	struct err *e = NULL;
+	MDB_cursor *c;
+	int rc = mdb_cursor_open(txn, m->log, &c);
+
+	if (rc)
+		return lmdb_err(m, rc, "read the history");
+	for (rc = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE); !rc && !e;
+	     rc = mdb_cursor_get(c, &key, &val, MDB_NEXT))
+		if (!overlay_add_record(o, lmdb_str(val), prefix))
+			e = bad_record(m);
+	mdb_cursor_close(c);
+	if (!e && rc != MDB_NOTFOUND)
+		e = lmdb_err(m, rc, "read the history");
+	overlay_sort(o);
+	return e;
+}
+
+/* ---- lists ---- */
+
+struct lister {
+	struct lmdb *m;
+	MDB_cursor *c;
+	struct str prefix, after;
+	struct overlay overlay;
+	int rc; /* of the cursor's last step */
+	MDB_val key, val;
+	/* the current entry */
+	struct rev rev;
+	struct str bytes;
+};
+
+static void lister_step(struct lister *l)
+{
+	l->rc = mdb_cursor_get(l->c, &l->key, &l->val, MDB_NEXT);
+	if (!l->rc && !str_has_prefix(lmdb_str(l->key), l->prefix))
+		l->rc = MDB_NOTFOUND;
+}
+
+static void lister_start(struct lister *l)
+{
+	struct str from = str_empty(l->after) ? l->prefix : l->after;
+
+	l->key = lmdb_val(from);
+	l->rc = mdb_cursor_get(l->c, &l->key, &l->val, MDB_SET_RANGE);
+	if (!l->rc && !str_has_prefix(lmdb_str(l->key), l->prefix))
+		l->rc = MDB_NOTFOUND;
+	else if (!l->rc && str_eq(lmdb_str(l->key), l->after))
+		lister_step(l);
+	while (l->overlay.at < l->overlay.n &&
+	       str_cmp(l->overlay.sorted[l->overlay.at].key, l->after) <= 0)
+		l->overlay.at++;
+}
+
+/* False at the end or on an error (l->rc tells). */
+static bool lister_next(struct lister *l)
+{
+	struct overlay *o = &l->overlay;
+
+	for (;;) {
+		const struct overlay_entry *e = o->at < o->n ? &o->sorted[o->at] : NULL;
+		int cmp = l->rc ? 1 : e ? str_cmp(lmdb_str(l->key), e->key) : -1;
+
+		if (l->rc && (l->rc != MDB_NOTFOUND || !e))
+			return false;
+		if (cmp >= 0) {
+			o->at++;
+			if (cmp == 0)
+				lister_step(l);
+			if (!e->bytes.p)
+				continue;
+			l->rev = e->rev;
+			l->bytes = e->bytes;
+			return true;
+		}
+		if (!value_split(l->val, &l->rev, &l->bytes)) {
+			l->rc = MDB_CORRUPTED;
+			return false;
+		}
+		/* Values stay where they are for as long as the transaction lives. */
+		lister_step(l);
+		return true;
+	}
+}
+
+static struct err *list_one(const struct lister *l, const struct store_list_opts *opts,
+			    bool (*fn)(const struct obj *o, void *ctx), void *ctx, bool *ret_taken)
+{
+	const struct obj *o;
+	struct obj_view v;
+
+	*ret_taken = false;
+	TRY(obj_view_init(&v, l->bytes, l->rev));
+	if ((!opts->labels || selector_matches_obj_labels(opts->labels, &v.obj)) &&
+	    (!opts->fields || selector_matches_obj_fields(opts->fields, &v.obj))) {
+		o = obj_copy(&v.obj);
+		*ret_taken = fn(o, ctx);
+		obj_unref(o);
+	}
+	obj_view_fini(&v);
+	return NULL;
+}
+
+static struct err *list_run(struct lister *l, const struct store_list_opts *opts,
+			    bool (*fn)(const struct obj *o, void *ctx), void *ctx,
+			    struct store_list_result *ret)
+{
+	size_t taken = 0;
+
+	lister_start(l);
+	while (lister_next(l)) {
+		bool ok;
+
+		if (opts->limit && taken == opts->limit) {
+			ret->more = true;
+			ret->remaining = 1;
+			while (lister_next(l))
+				ret->remaining++;
+			break;
+		}
+		TRY(list_one(l, opts, fn, ctx, &ok));
+		taken += ok;
+	}
+	return l->rc == MDB_NOTFOUND ? NULL : lmdb_err(l->m, l->rc, "list");
+}
+
+static struct err *list_in(struct lmdb *m, MDB_txn *txn, struct lister *l,
+			   const struct store_list_opts *opts,
+			   bool (*fn)(const struct obj *o, void *ctx), void *ctx,
+			   struct store_list_result *ret)
+{
+	int rc;
+	struct err *e;
+
+	if (opts->at.n && opts->at.n < ret->rev.n) {
+		TRY(overlay_build(m, txn, opts->at, l->prefix, &l->overlay));
+		ret->rev = opts->at;
+	}
+	rc = mdb_cursor_open(txn, m->objects, &l->c);
+	if (rc)
+		return lmdb_err(m, rc, "list");
+	e = list_run(l, opts, fn, ctx, ret);
+	mdb_cursor_close(l->c);
+	return e;
+}
+
+static struct err *list_check_at(struct rev at, const struct lmdb_state *state)
+{
+	struct err *e;
+
+	if (at.n && at.n < state->compacted)
+		return store_expired(at, (struct rev){ state->compacted });
+	if (at.n <= state->rev)
+		return NULL;
+	e = err_new(ERR_TIMEOUT, "Too large resource version: %llu, current: %llu",
+		    (unsigned long long)at.n, (unsigned long long)state->rev);
+	err_add_cause(e, STR_EMPTY, STR("ResourceVersionTooLarge"),
+		      STR("Too large resource version"));
+	return err_retry_after(e, 1);
+}
+
+struct err *lmdb_list(struct store *s, const struct store_list_opts *opts,
+		      bool (*fn)(const struct obj *o, void *ctx), void *ctx,
+		      struct store_list_result *ret)
+{
+	struct lmdb *m = container_of(s, struct lmdb, base);
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct lmdb_key prefix, after = { .n = 0 };
+	struct lister l = { .m = m, .overlay.a = a };
+	struct store_list_result res = { 0 };
+	struct lmdb_state state;
+	struct err *e;
+	MDB_txn *txn;
+
+	lmdb_key_prefix(&prefix, opts->resource, opts->ns);
+	if (!str_empty(opts->after_name))
+		lmdb_key_make(&after, opts->resource,
+			      str_empty(opts->after_ns) ? opts->ns : opts->after_ns,
+			      opts->after_name);
+	l.prefix = str_make(prefix.p, prefix.n);
+	l.after = str_make(after.p, after.n);
+	TRY(lmdb_read_begin(m, &txn, &state));
+	res.rev.n = state.rev;
+	e = list_check_at(opts->at, &state);
+	if (!e)
+		e = list_in(m, txn, &l, opts, fn, ctx, &res);
+	map_fini(&l.overlay.by_key);
+	lmdb_read_end(m, txn);
+	if (!e)
+		*ret = res;
+	return e;
+}
+
+/* ---- events of the past ---- */
+
+struct replay {
+	struct lmdb *m;
+	MDB_txn *txn;
+	struct arena *a;
+	struct str prefix;
+	struct map after; /* key -> struct overlay_entry: what is there after the record */
+	struct rev to;
+	void (*fn)(const struct store_event *ev, void *ctx);
+	void *ctx;
+};
+
+static struct err *replay_new_bytes(struct replay *r, struct str key, struct str *ret)
+{
+	const struct overlay_entry *later = map_find(&r->after, key);
+	MDB_val k = lmdb_val(key), val;
+	struct rev rev;
+	int rc;
+
+	if (later) {
+		*ret = later->bytes;
+		return NULL;
+	}
+	rc = mdb_get(r->txn, r->m->objects, &k, &val);
+	if (rc || !value_split(val, &rev, ret))
+		return bad_record(r->m);
+	return NULL;
+}
+
+static struct err *replay_event(struct replay *r, const struct log_iter *it, struct rev rev)
+{
+	_cleanup_obj_ const struct obj *obj = NULL, *prev = NULL;
+	struct store_event ev = { .rev = rev, .resource = lmdb_key_resource(it->key) };
+	struct str bytes;
+
+	if (it->prev.p)
+		TRY(obj_decode(it->prev, it->prev_rev, &prev));
+	if (it->put) {
+		TRY(replay_new_bytes(r, it->key, &bytes));
+		if (!bytes.p)
+			return bad_record(r->m);
+		TRY(obj_decode(bytes, rev, &obj));
+	} else {
+		if (!prev)
+			return bad_record(r->m);
+		obj = obj_with_rev(prev, rev);
+	}
+	ev.type = it->put ? STORE_PUT : STORE_DELETE;
+	ev.obj = obj;
+	ev.prev = prev;
+	r->fn(&ev, r->ctx);
+	return NULL;
+}
+
+#define REPLAY_OPS_MAX 4096
+
+/* The operations of one record, last first. */
+static struct err *replay_record(struct replay *r, struct rev rev, struct str record)
+{
+	struct log_iter it, *ops;
+	size_t n = 0;
+
+	if (!log_iter_init(&it, record) || it.left > REPLAY_OPS_MAX)
+		return bad_record(r->m);
+	ops = arena_array(r->a, it.left + 1, sizeof(*ops));
+	while (log_iter_next(&it))
+		if (str_has_prefix(it.key, r->prefix))
+			ops[n++] = it;
+	if (it.left)
+		return bad_record(r->m);
+	while (n--) {
+		struct overlay_entry *e = arena_new_obj(r->a, struct overlay_entry);
+
+		if (rev.n <= r->to.n)
+			TRY(replay_event(r, &ops[n], rev));
+		*e = (struct overlay_entry){ ops[n].key, ops[n].prev, ops[n].prev_rev };
+		map_put(&r->after, ops[n].key, e);
+	}
+	return NULL;
+}
+
+static struct err *replay_run(struct replay *r, struct rev from)
+{
+	struct err *e = NULL;
+	MDB_val key, val;
+	MDB_cursor *c;
+	int rc = mdb_cursor_open(r->txn, r->m->log, &c);
+
+	if (rc)
+		return lmdb_err(r->m, rc, "read the history");
+	for (rc = mdb_cursor_get(c, &key, &val, MDB_LAST); !rc && !e;
+	     rc = mdb_cursor_get(c, &key, &val, MDB_PREV)) {
+		struct rev rev;
+
+		if (key.mv_size != sizeof(rev.n)) {
+			e = bad_record(r->m);
+			break;
+		}
+		memcpy(&rev.n, key.mv_data, sizeof(rev.n));
+		if (rev.n <= from.n) {
+			rc = MDB_NOTFOUND;
+			break;
+		}
+		e = replay_record(r, rev, lmdb_str(val));
+	}
+	mdb_cursor_close(c);
+	if (!e && rc != MDB_NOTFOUND)
+		e = lmdb_err(r->m, rc, "read the history");
+	return e;
+}
+
+struct err *lmdb_history(struct store *s, struct str resource, struct rev from, struct rev to,
+			 void (*fn)(const struct store_event *ev, void *ctx), void *ctx)
+{
+	struct lmdb *m = container_of(s, struct lmdb, base);
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct replay r = { .m = m, .a = a, .to = to, .fn = fn, .ctx = ctx };
+	struct lmdb_key prefix;
+	struct lmdb_state state;
+	struct err *e;
+
+	lmdb_key_prefix(&prefix, resource, STR_EMPTY);
+	r.prefix = str_make(prefix.p, prefix.n);
+	TRY(lmdb_read_begin(m, &r.txn, &state));
+	e = from.n < state.compacted ? store_expired(from, (struct rev){ state.compacted })
+				     : replay_run(&r, from);
+	map_fini(&r.after);
+	lmdb_read_end(m, r.txn);
+	return e;
+}

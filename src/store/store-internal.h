@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Between store.c (the public face, watches, counts) and its engine. */
+
+#include "base/map.h"
+#include "io/fiber.h"
+#include "io/loop.h"
+#include "store/store.h"
+
+struct store_engine_ops {
+	struct err *(*get)(struct store *s, const struct store_key *key, const struct obj **ret);
+	struct err *(*list)(struct store *s, const struct store_list_opts *opts,
+			    bool (*fn)(const struct obj *o, void *ctx), void *ctx,
+			    struct store_list_result *ret);
+	struct err *(*commit)(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
+			      size_t *ret_failed); /* SUSPENDS */
+	/*
+	 * Calls fn for the events of a resource with a revision in (from, to], newest first.
+	 * EXPIRED when from is older than the history.
+	 */
+	struct err *(*history)(struct store *s, struct str resource, struct rev from, struct rev to,
+			       void (*fn)(const struct store_event *ev, void *ctx), void *ctx);
+	struct rev (*oldest)(const struct store *s);
+	struct err *(*snapshot)(struct store *s, int fd); /* SUSPENDS */
+	void (*close)(struct store *s);
+};
+
+/* Embedded first in the engine's own struct. */
+struct store {
+	struct loop *loop;
+	const struct store_engine_ops *ops;
+	struct rev delivered; /* watches have seen everything up to here */
+	struct rev seen;      /* at least that, and what reads have shown */
+	struct map buckets;   /* resource -> struct watch_bucket */
+	struct map counts;    /* resource -> struct store_counter */
+	struct list lagging;  /* watches with a backlog: struct lagging */
+	struct task catch_up;
+};
+
+/* For engines. */
+void store_init(struct store *s, struct loop *l, const struct store_engine_ops *ops,
+		struct rev rev);
+void store_fini(struct store *s);
+void store_add_count(struct store *s, struct str resource, int64_t delta);
+/* Whether anybody would be told of a change to this resource. */
+bool store_is_watched(const struct store *s, struct str resource);
+/* In revision order. */
+void store_deliver(struct store *s, const struct store_event *ev);
+/* After the events of some commits: rev is the last of them. */
+void store_delivered(struct store *s, struct rev rev);
+void store_saw(struct store *s, struct rev rev);
+MUST_USE struct err *store_expired(struct rev from, struct rev oldest);
