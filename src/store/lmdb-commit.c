@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "store/lmdb.h"
+#include "store/lmdb-engine.h"
 
 #define BATCH_MAX       256
 #define BATCH_BYTES_MAX (8u << 20)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading a record of the log. */
 
-#include "store/lmdb.h"
+#include "store/lmdb-engine.h"
 
 static bool log_take(struct log_iter *it, size_t n, struct str *ret)
 {

@@ -10,7 +10,7 @@
  *     list      a b     d   f g
  */
 
-#include "store/lmdb.h"
+#include "store/lmdb-engine.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded engine: opening, keys, read transactions, snapshots. */
 
-#include "store/lmdb.h"
+#include "store/lmdb-engine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,8 +82,8 @@ struct err *lmdb_err(const struct lmdb *m, int rc, const char *what)
 	switch (rc) {
 	case MDB_MAP_FULL:
 		return err_new(ERR_UNAVAILABLE,
-			       "store '%s': %s: its map of %llu bytes is full: delete objects or "
-			       "raise the limit",
+			       "store '%s': %s: its map of %llu bytes is full: "
+			       "raise its limit",
 			       m->path, what, (unsigned long long)m->opts.map_size);
 	case ENOSPC:
 	case EDQUOT:
@@ -91,6 +91,11 @@ struct err *lmdb_err(const struct lmdb *m, int rc, const char *what)
 		return err_new(ERR_UNAVAILABLE,
 			       "store '%s': %s: no space left on the device: nothing was written; "
 			       "free some space and try again",
+			       m->path, what);
+	case EIO: /* LMDB's answer to a short write, which a full disk begins with */
+		return err_new(ERR_UNAVAILABLE,
+			       "store '%s': %s: no space left on the device, or it fails: nothing "
+			       "was written",
 			       m->path, what);
 	case MDB_PANIC:
 		return err_new(ERR_UNAVAILABLE,

@@ -2,8 +2,10 @@
 #include "testkit/test.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -486,8 +488,8 @@ struct model {
 
 static void model_name(int k, char *ns, char *name)
 {
-	sprintf(ns, "n%d", k % 3);
-	sprintf(name, "p%02d", k / 3);
+	snprintf(ns, 16, "n%d", k % 3);
+	snprintf(name, 16, "p%02d", k / 3);
 }
 
 static void model_text(const struct model *m, struct buf *b)
@@ -523,7 +525,7 @@ static void check_list(struct store *s, const struct model *m, bool past)
 	_cleanup_buf_ struct buf paged = { 0 };
 	struct store_list_opts opts = { .at = { past ? m->rev.n : 0 } };
 	struct store_list_result r;
-	char ns[8], name[8];
+	char ns[16], name[16];
 
 	model_text(m, &want);
 	list(s, opts, &t);
@@ -546,7 +548,7 @@ static void check_list(struct store *s, const struct model *m, bool past)
 static void random_change(struct store *s, struct model *m, int i)
 {
 	int k = (int)rand_below(MODEL_KEYS);
-	char ns[8], name[8];
+	char ns[16], name[16];
 
 	model_name(k, ns, name);
 	if (rand_below(3) == 0) {
@@ -602,30 +604,59 @@ FIBER_TEST(property_against_model)
 
 /* ---- when things go wrong ---- */
 
-FIBER_TEST(full_map_then_service_resumes)
+/* Writes until it fails; what had been acknowledged stays readable. */
+static struct err *fill(struct store *s)
 {
-	struct store *s = open_fresh();
 	struct err *e = NULL;
-	struct rev r;
 	char name[16];
-	int n = 0;
+	struct rev r;
 
-	store_close(s);
-	s = open_with((struct store_opts){ .map_size = 512 << 10, .history_bytes = 4096 });
-	for (; n < 10000 && !e; n++) {
+	for (int n = 0; n < 10000 && !e; n++) {
 		snprintf(name, sizeof(name), "p%05d", n);
 		e = put_expect(s, "a", name, n, (struct rev){ 0 }, &r);
 	}
+	assert_int_equal(get(s, "a", "p00000"), 0);
+	assert_int_equal(get(s, "a", name), -1);
+	return e;
+}
+
+FIBER_TEST(full_map)
+{
+	struct store *s = open_fresh();
+	struct err *e;
+
+	store_close(s);
+	s = open_with((struct store_opts){ .map_size = 512 << 10, .history_bytes = 4096 });
+	e = fill(s);
 	assert_non_null(e);
 	assert_true(err_is(e, ERR_UNAVAILABLE));
 	assert_true(str_contains(err_msg(e), STR("is full")));
 	err_free(e);
+	store_close(s);
+	s = open_with((struct store_opts){ .map_size = 1024 << 10 });
 	assert_int_equal(get(s, "a", "p00000"), 0);
-	assert_int_equal(get(s, "a", name), -1);
-	for (int i = 0; i < 200; i++) {
-		snprintf(name, sizeof(name), "p%05d", i);
-		del(s, "a", name);
-	}
+	put(s, "a", "again", 7);
+	done(s);
+	return NULL;
+}
+
+/* A file size limit stands for a full disk: the same failure of the same writes. */
+FIBER_TEST(full_disk_then_service_resumes)
+{
+	struct store *s = open_fresh();
+	struct rlimit old, tight;
+	struct err *e;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	tight = (struct rlimit){ 256 << 10, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+	e = fill(s);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_non_null(e);
+	assert_true(err_is(e, ERR_UNAVAILABLE));
+	assert_true(str_contains(err_msg(e), STR("no space left")));
+	err_free(e);
 	put(s, "a", "again", 7);
 	assert_int_equal(get(s, "a", "again"), 7);
 	done(s);
@@ -751,5 +782,5 @@ FIBER_TEST(concurrent_writers)
 TEST_MAIN(T(put_get_delete), T(expectations), T(transactions_are_whole), T(bad_keys), T(long_names),
 	  T(lists_and_pages), T(lists_of_the_past), T(watch_live_and_past),
 	  T(watch_resumes_after_reopen), T(history_is_bounded), T(property_against_model),
-	  T(full_map_then_service_resumes), T(one_process_at_a_time), T(damage_is_found),
-	  T(snapshot_and_restore), T(concurrent_writers))
+	  T(full_map), T(full_disk_then_service_resumes), T(one_process_at_a_time),
+	  T(damage_is_found), T(snapshot_and_restore), T(concurrent_writers))
