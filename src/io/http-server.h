@@ -29,19 +29,20 @@ struct http_request {
 	struct http_headers headers;
 	struct str peer_address;
 	bool has_peer_cert;
-	struct tls_peer peer;   /* verified client certificate */
+	bool bad_peer_cert;           /* it sent one that did not verify */
+	struct tls_peer peer;         /* verified client certificate */
 	struct stream_peer_cred cred; /* Unix sockets */
 	int http_major;
 	bool secure;
 };
 
 struct http_server_opts {
-	const struct tls_config *tls;    /* NULL: plain */
-	size_t max_body;                 /* default for http_read_body */
-	int64_t header_timeout_ms;       /* default 30 s */
-	int64_t idle_timeout_ms;         /* keep-alive, default 90 s */
+	const struct tls_config *tls; /* NULL: plain */
+	size_t max_body;              /* default for http_read_body */
+	int64_t header_timeout_ms;    /* default 30 s */
+	int64_t idle_timeout_ms;      /* keep-alive, default 90 s */
 	MUST_USE struct err *(*handler)(struct http_exchange *x, void *ctx); /* SUSPENDS */
-	/* Turns an error into a response; NULL: plain text. */
+	/* Turns an error (borrowed) into a response; NULL: plain text. Must not suspend. */
 	void (*on_error)(struct http_exchange *x, struct err *e, void *ctx);
 	void *ctx;
 };
@@ -56,13 +57,14 @@ void http_server_serve(struct http_server *s, struct stream *st);
 void http_server_set_tls(struct http_server *s, const struct tls_config *tls);
 /* Stops accepting, ends idle connections; running exchanges may finish until deadline ms. */
 SUSPENDS void http_server_drain(struct http_server *s, int64_t ms);
+/* From a fiber it SUSPENDS until the handlers, which are canceled, ended (drain with 0 ms). */
 struct http_server *http_server_free(struct http_server *s);
 
 /* the request */
 const struct http_request *http_request(const struct http_exchange *x);
 /* The whole body, at most max bytes (0: the server's max_body): else TOO_LARGE. Empty is fine. */
 MUST_USE SUSPENDS struct err *http_read_body(struct http_exchange *x, size_t max, struct str *ret);
-/* A piece; *ret empty at the end. For proxying. */
+/* A piece, valid until the next call; *ret empty at the end. For proxying. */
 MUST_USE SUSPENDS struct err *http_read_body_some(struct http_exchange *x, struct str *ret);
 
 /* the response: headers first (before respond), names and values are copied */
@@ -74,16 +76,18 @@ void http_respond(struct http_exchange *x, int status, const char *content_type,
 void http_respond_v(struct http_exchange *x, int status, const char *content_type,
 		    const struct str *parts, size_t n);
 bool http_responded(const struct http_exchange *x);
+/* A Content-Length set before is kept (HTTP/1.1: no chunks). */
 void http_respond_stream(struct http_exchange *x, int status, const char *content_type);
 MUST_USE SUSPENDS struct err *http_body_write(struct http_exchange *x, struct str data);
 MUST_USE SUSPENDS struct err *http_body_end(struct http_exchange *x);
-/* Sends the 101 with the headers set so far; takes over the connection. */
+/* BAD_REQUEST on HTTP/2. Sends the 101 with the headers set so far; takes over the connection. */
 MUST_USE SUSPENDS struct err *http_respond_upgrade(struct http_exchange *x, struct stream **ret);
 
 /*
  * Event-driven response: embed it in the owner. After http_respond_push the handler returns
- * NULL and its fiber ends; request memory is freed. closed is called exactly once, when the
- * client goes away or after http_push_end; the push struct may be freed there.
+ * NULL and its fiber ends; request memory is freed. closed is called exactly once, from the
+ * loop, when the client goes away or after http_push_end; the push struct may be freed there.
+ * Both callbacks come only after the handler returned.
  */
 struct http_push {
 	void (*writable)(struct http_push *p); /* queued bytes fell below half of the limit */
@@ -95,7 +99,10 @@ struct http_push {
 
 void http_respond_push(struct http_exchange *x, int status, const char *content_type,
 		       struct http_push *p, size_t limit);
-/* Queues; false when over the limit after it (stop until writable). References are kept, bytes not copied. */
+/*
+ * Queues; false when over the limit after it (stop until writable), or when nobody reads any
+ * more. A blob's reference is kept, its bytes are not copied.
+ */
 bool http_push_write(struct http_push *p, struct str copied);
 bool http_push_blob(struct http_push *p, struct blob *b);
 size_t http_push_queued(const struct http_push *p);
