@@ -18,11 +18,10 @@ struct strategy;
 
 extern const struct strategy crd_strategy;
 
-/* The definition of a custom resource as a shared tree; NULL when it is gone. Borrowed. */
-const struct json *crd_find(struct apiserver *s, struct str group, struct str plural);
+/* The definition of a custom resource, parsed into the arena; NULL when it is gone. */
+struct json *crd_load(struct arena *a, struct str group, struct str plural);
 /* "io.ex.v1.Kind": the name of its type in OpenAPI. */
 struct str crd_type_name(struct arena *a, struct str group, struct str version, struct str kind);
 
-MUST_USE struct err *crd_init(struct apiserver *s);
-/* SUSPENDS */
+/* Loads what is stored: before the server listens. SUSPENDS */
 MUST_USE struct err *crd_start(struct apiserver *s);

@@ -12,8 +12,8 @@ struct apiserver;
 struct err;
 struct strategy;
 
-extern const struct strategy mutating_webhook_strategy;
-extern const struct strategy validating_webhook_strategy;
+/* Of both kinds of configuration. */
+extern const struct strategy webhook_config_strategy;
 
 /* Adds the plugin: after all others. */
 MUST_USE struct err *webhook_init(struct apiserver *s);

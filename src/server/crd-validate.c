@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The rules of a CustomResourceDefinition, in upstream's words; its schemas are checked by
+ * api/schema. */
+
+#include "server/crd-validate.h"
+
+#include <ctype.h>
+
+#include "api/meta.h"
+#include "api/names.h"
+#include "api/print.h"
+#include "api/schema.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "server/errors.h"
+#include "json/json.h"
+
+struct crd_check {
+	struct arena *a;
+	struct err **e;
+	struct schema_registry *types;
+};
+
+#define APPROVED "api-approved.kubernetes.io"
+
+static struct str crd_path(const struct crd_check *c, struct str base, const char *name)
+{
+	return arena_fmt(c->a, STR_FMT ".%s", STR_ARG(base), name);
+}
+
+static struct str crd_lower(struct arena *a, struct str s)
+{
+	char *p = arena_alloc(a, s.n + 1);
+
+	for (size_t i = 0; i < s.n; i++)
+		p[i] = (char)tolower((unsigned char)s.p[i]);
+	return str_make(p, s.n);
+}
+
+/* ---- names */
+
+static void crd_check_label(const struct crd_check *c, struct str field, struct str val)
+{
+	const char *bad = val.n ? name_check_dns1035_label(crd_lower(c->a, val)) : NULL;
+
+	if (bad)
+		cause_invalid_str(c->e, field, val, "%s", bad);
+}
+
+static void crd_check_lower_label(const struct crd_check *c, struct str field, struct str val)
+{
+	const char *bad = name_check_dns1035_label(val);
+
+	if (bad)
+		cause_invalid_str(c->e, field, val, "%s", bad);
+}
+
+static void crd_check_names(const struct crd_check *c, const struct json *names)
+{
+	struct str base = STR("spec.names"), kind = json_str_at(names, "kind");
+	struct str list_kind = json_str_at(names, "listKind");
+	static const char *const required[] = { "plural", "singular", "kind", "listKind" };
+	static const char *const lists[] = { "shortNames", "categories" };
+
+	for (size_t i = 0; i < ARRAY_LEN(required); i++)
+		if (!json_str_at(names, required[i]).n)
+			cause_required(c->e, crd_path(c, base, required[i]), NULL);
+	for (size_t i = 0; i < 2; i++)
+		if (json_str_at(names, required[i]).n)
+			crd_check_lower_label(c, crd_path(c, base, required[i]),
+					      json_str_at(names, required[i]));
+	crd_check_label(c, STR("spec.names.kind"), kind);
+	crd_check_label(c, STR("spec.names.listKind"), list_kind);
+	if (kind.n && str_eq(kind, list_kind))
+		cause_invalid_str(c->e, STR("spec.names.listKind"), list_kind,
+				  "kind and listKind may not be the same");
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		json_for_each(it, json_get(names, lists[i])) crd_check_lower_label(
+			c, arena_fmt(c->a, "spec.names.%s[%zu]", lists[i], it.i),
+			json_as_str(it.val));
+}
+
+static bool crd_group_protected(struct str group)
+{
+	return str_eqz(group, "k8s.io") || str_eqz(group, "kubernetes.io") ||
+	       str_has_suffix(group, STR(".k8s.io")) ||
+	       str_has_suffix(group, STR(".kubernetes.io"));
+}
+
+static void crd_check_group(const struct crd_check *c, const struct json *crd)
+{
+	struct str group = json_str_at(crd, "spec.group"),
+		   plural = json_str_at(crd, "spec.names.plural");
+	struct str approved = meta_annotation(crd, APPROVED);
+	const char *bad = group.n ? name_check_dns_subdomain(group) : NULL;
+
+	if (!group.n)
+		cause_required(c->e, STR("spec.group"), NULL);
+	else if (bad)
+		cause_invalid_str(c->e, STR("spec.group"), group, "%s", bad);
+	else if (!str_contains(group, STR(".")))
+		cause_invalid_str(c->e, STR("spec.group"), group,
+				  "should be a domain with at least one dot");
+	if (!str_eq(meta_name(crd),
+		    arena_fmt(c->a, STR_FMT "." STR_FMT, STR_ARG(plural), STR_ARG(group))))
+		cause_invalid_str(c->e, STR("metadata.name"), meta_name(crd),
+				  "must be spec.names.plural+\".\"+spec.group");
+	if (crd_group_protected(group) && !approved.n)
+		cause_required(c->e, STR("metadata.annotations[" APPROVED "]"),
+			       "protected groups must have approval annotation \"" APPROVED
+			       "\", see https://github.com/kubernetes/enhancements/pull/1111");
+}
+
+/* ---- versions */
+
+static void crd_check_scale(const struct crd_check *c, const struct json *scale, struct str base)
+{
+	static const struct {
+		const char *name, *under, *text;
+		bool required;
+	} rows[] = {
+		{ "specReplicasPath", ".spec.", "should be a json path under .spec", true },
+		{ "statusReplicasPath", ".status.", "should be a json path under .status", true },
+		{ "labelSelectorPath", "", "should be a json path under either .status or .spec",
+		  false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct str val = json_str_at(scale, rows[i].name),
+			   at = crd_path(c, base, rows[i].name);
+
+		if (!val.n) {
+			if (rows[i].required)
+				cause_required(c->e, at, NULL);
+			continue;
+		}
+		if (!jsonpath_is_simple(val))
+			cause_invalid_str(c->e, at, val,
+					  "must be a simple json path starting with .");
+		else if (*rows[i].under ? !str_has_prefix(val, str_from(rows[i].under))
+					: !str_has_prefix(val, STR(".spec.")) &&
+						  !str_has_prefix(val, STR(".status.")))
+			cause_invalid_str(c->e, at, val, "%s", rows[i].text);
+	}
+}
+
+static void crd_check_column(const struct crd_check *c, const struct json *col, struct str base)
+{
+	static const char *const types[] = { "boolean", "date", "integer", "number", "string" };
+	struct str type = json_str_at(col, "type"), path = json_str_at(col, "jsonPath");
+	_cleanup_err_ struct err *bad = NULL;
+	struct json *found = NULL;
+	size_t i = 0;
+
+	if (!json_str_at(col, "name").n)
+		cause_required(c->e, crd_path(c, base, "name"), NULL);
+	while (i < ARRAY_LEN(types) && !str_eqz(type, types[i]))
+		i++;
+	if (!type.n)
+		cause_required(c->e, crd_path(c, base, "type"),
+			       "must be one of boolean,date,integer,number,string");
+	else if (i == ARRAY_LEN(types))
+		cause_invalid_str(c->e, crd_path(c, base, "type"), type,
+				  "must be one of boolean,date,integer,number,string");
+	if (!path.n) {
+		cause_required(c->e, crd_path(c, base, "jsonPath"), NULL);
+		return;
+	}
+	bad = jsonpath_find(c->a, NULL, path, &found);
+	if (bad || path.p[0] != '.')
+		cause_invalid_str(c->e, crd_path(c, base, "jsonPath"), path,
+				  "must be a simple json path starting with .");
+}
+
+/* A path of member names to a scalar of the schema. */
+static bool crd_field_is_scalar(const struct json *schema, struct str path)
+{
+	struct str part, type;
+
+	str_strip_prefix(&path, STR("."));
+	while (str_split_next(&path, '.', &part))
+		schema = json_get_s(json_get(schema, "properties"), part);
+	type = json_str_at(schema, "type");
+	return str_eqz(type, "string") || str_eqz(type, "integer") || str_eqz(type, "boolean");
+}
+
+static void crd_check_fields(const struct crd_check *c, const struct json *v, struct str base)
+{
+	const struct json *fields = json_get(v, "selectableFields");
+	const struct json *schema = json_at(v, "schema.openAPIV3Schema");
+
+	if (json_len(fields) > 8)
+		err_add_cause(*c->e ? *c->e : (*c->e = err_new(ERR_INVALID, "invalid")),
+			      crd_path(c, base, "selectableFields"), STR("FieldValueTooMany"),
+			      arena_fmt(c->a, "Too many: %zu: must have at most 8 items",
+					json_len(fields)));
+	json_for_each(it, fields)
+	{
+		struct str path = json_str_at(it.val, "jsonPath");
+		struct str at = arena_fmt(c->a, STR_FMT ".selectableFields[%zu].jsonPath",
+					  STR_ARG(base), it.i);
+
+		if (!path.n)
+			cause_required(c->e, at, NULL);
+		else if (!jsonpath_is_simple(path))
+			cause_invalid_str(c->e, at, path,
+					  "is an invalid path: must be a simple json "
+					  "path starting with .");
+		else if (str_has_prefix(path, STR(".metadata")))
+			cause_invalid_str(c->e, at, path, "must not point to fields in metadata");
+		else if (!crd_field_is_scalar(schema, path))
+			cause_invalid_str(c->e, at, path,
+					  "is an invalid path: does not refer to a valid field");
+	}
+}
+
+static void crd_take_causes(const struct crd_check *c, struct err *from)
+{
+	for (size_t i = 0; from && i < err_n_causes(from); i++) {
+		struct err_cause x = err_get_cause(from, i);
+
+		if (!*c->e)
+			*c->e = err_new(ERR_INVALID, "invalid");
+		err_add_cause(*c->e, x.field, x.reason, x.message);
+	}
+	err_free(from);
+}
+
+/*
+ * base is where upstream reports: "spec" when there is one version (it folds equal versions into
+ * the top), else "spec.versions[i]".
+ */
+static void crd_check_version(const struct crd_check *c, const struct json *v, struct str own,
+			      struct str base)
+{
+	const struct json *schema = json_at(v, "schema.openAPIV3Schema");
+	struct schema *s = NULL;
+	struct str at = str_eqz(base, "spec") ? STR("spec.validation.openAPIV3Schema")
+					      : crd_path(c, base, "schema.openAPIV3Schema");
+	const char *bad = name_check_dns1035_label(json_str_at(v, "name"));
+
+	if (!json_str_at(v, "name").n)
+		cause_required(c->e, crd_path(c, own, "name"), NULL);
+	else if (bad)
+		cause_invalid_str(c->e, crd_path(c, own, "name"), json_str_at(v, "name"), "%s",
+				  bad);
+	if (!json_is(schema, JSON_OBJECT)) {
+		cause_required(c->e, crd_path(c, own, "schema.openAPIV3Schema"), NULL);
+	} else {
+		crd_take_causes(c, schema_compile(c->types, schema, at, &s));
+		schema_unref(s);
+	}
+	if (json_at(v, "subresources.scale"))
+		crd_check_scale(c, json_at(v, "subresources.scale"),
+				crd_path(c, base, "subresources.scale"));
+	json_for_each(it, json_get(v, "additionalPrinterColumns")) crd_check_column(
+		c, it.val,
+		arena_fmt(c->a, STR_FMT ".additionalPrinterColumns[%zu]", STR_ARG(base), it.i));
+	crd_check_fields(c, v, base);
+}
+
+static void crd_check_versions(const struct crd_check *c, const struct json *versions)
+{
+	size_t n = json_len(versions), storage = 0;
+
+	if (!n)
+		cause_required(c->e, STR("spec.versions"),
+			       "must have exactly one version marked as "
+			       "storage version");
+	json_for_each(it, versions)
+	{
+		struct str own = arena_fmt(c->a, "spec.versions[%zu]", it.i);
+		struct str name = json_str_at(it.val, "name");
+
+		storage += json_bool_at(it.val, "storage", false);
+		for (size_t k = 0; k < it.i; k++)
+			if (str_eq(json_str_at(json_idx(versions, k), "name"), name))
+				cause_duplicate(c->e, crd_path(c, own, "name"),
+						json_get(it.val, "name"));
+		crd_check_version(c, it.val, own, n == 1 ? STR("spec") : own);
+	}
+	if (n && storage != 1)
+		cause_invalid(c->e, STR("spec.versions"), versions,
+			      "must have exactly one version marked as storage version");
+}
+
+static void crd_check_conversion(const struct crd_check *c, const struct json *crd)
+{
+	static const char *const supported[] = { "None", NULL };
+	struct str strategy = json_str_at(crd, "spec.conversion.strategy");
+
+	if (strategy.n && !str_eqz(strategy, "None"))
+		cause_not_supported(c->e, STR("spec.conversion.strategy"), strategy, supported);
+	if (json_bool_at(crd, "spec.preserveUnknownFields", false))
+		cause_invalid(
+			c->e, STR("spec.preserveUnknownFields"),
+			json_at(crd, "spec.preserveUnknownFields"),
+			"cannot set to true, set x-kubernetes-preserve-unknown-fields to true "
+			"in spec.versions[*].schema instead");
+}
+
+/* ---- updates */
+
+static void crd_check_immutable(const struct crd_check *c, const struct json *crd,
+				const struct json *old)
+{
+	static const char *const fields[] = { "spec.group", "spec.scope", "spec.names.plural",
+					      "spec.names.kind" };
+
+	if (!condition_is_true(json_get(old, "status"), "Established"))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		if (!json_equal(json_at(crd, fields[i]), json_at(old, fields[i])))
+			cause_invalid(c->e, str_from(fields[i]), json_at(crd, fields[i]),
+				      "field is immutable");
+}
+
+static void crd_check_stored(const struct crd_check *c, const struct json *crd)
+{
+	json_for_each(it, json_at(crd, "status.storedVersions"))
+	{
+		struct str v = json_as_str(it.val);
+
+		if (json_find_by(json_at(crd, "spec.versions"), "name", v))
+			continue;
+		cause_invalid_str(
+			c->e, arena_fmt(c->a, "status.storedVersions[%zu]", it.i), v,
+			"missing from spec.versions; " STR_FMT
+			" was previously a storage version, and must remain in spec.versions "
+			"until a storage migration ensures no data remains persisted in " STR_FMT
+			" and removes " STR_FMT " from status.storedVersions",
+			STR_ARG(v), STR_ARG(v), STR_ARG(v));
+	}
+}
+
+void crd_validate(struct arena *a, struct schema_registry *types, const struct json *crd,
+		  const struct json *old, struct err **e)
+{
+	static const char *const scopes[] = { "Cluster", "Namespaced", NULL };
+	const struct crd_check c = { .a = a, .e = e, .types = types };
+	struct str scope = json_str_at(crd, "spec.scope");
+
+	crd_check_group(&c, crd);
+	if (!scope.n)
+		cause_required(e, STR("spec.scope"), NULL);
+	else if (!str_eqz(scope, scopes[0]) && !str_eqz(scope, scopes[1]))
+		cause_not_supported(e, STR("spec.scope"), scope, scopes);
+	crd_check_names(&c, json_at(crd, "spec.names"));
+	if (!old || !json_equal(json_at(crd, "spec.versions"), json_at(old, "spec.versions")))
+		crd_check_versions(&c, json_at(crd, "spec.versions"));
+	crd_check_conversion(&c, crd);
+	if (old)
+		crd_check_immutable(&c, crd, old);
+	crd_check_stored(&c, crd);
+}

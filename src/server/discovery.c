@@ -1,0 +1,654 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/discovery.h"
+
+#include <stdlib.h>
+
+#include "api/gvk.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/encode.h"
+#include "base/err.h"
+#include "io/http-server.h"
+#include "server/aggregate.h"
+#include "server/errors.h"
+#include "server/request.h"
+#include "server/respond.h"
+#include "server/server.h"
+#include "json/json.h"
+
+#define DISCOVERY_MAX_PATHS 1024
+#define AGGREGATED_TYPE "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+/* How one resource is shown. Custom ones list their verbs in an order of their own, as upstream's
+ * do. */
+static const enum verb discovery_sorted[] = { VERB_CREATE, VERB_DELETE, VERB_DELETECOLLECTION,
+					      VERB_GET,    VERB_LIST,   VERB_PATCH,
+					      VERB_UPDATE, VERB_WATCH };
+static const enum verb discovery_custom[] = { VERB_DELETE, VERB_DELETECOLLECTION,
+					      VERB_GET,    VERB_LIST,
+					      VERB_PATCH,  VERB_CREATE,
+					      VERB_UPDATE, VERB_WATCH };
+
+/* ---- groups and versions */
+
+struct discovery_group {
+	struct str name;
+	int64_t priority;
+	struct aggregate_version *versions;
+	size_t n, cap;
+};
+
+struct discovery_groups {
+	struct arena *a;
+	struct discovery_group *v;
+	size_t n, cap;
+};
+
+static struct discovery_group *discovery_group_of(struct discovery_groups *gs, struct str name)
+{
+	for (size_t i = 0; i < gs->n; i++)
+		if (str_eq(gs->v[i].name, name))
+			return &gs->v[i];
+	if (gs->n == gs->cap) {
+		struct discovery_group *more;
+
+		gs->cap = gs->cap ? gs->cap * 2 : 32;
+		more = arena_array(gs->a, gs->cap, sizeof(*more));
+		if (gs->n)
+			memcpy(more, gs->v, gs->n * sizeof(*more));
+		gs->v = more;
+	}
+	gs->v[gs->n] = (struct discovery_group){ .name = name,
+						 .priority = aggregate_group_priority(name) };
+	return &gs->v[gs->n++];
+}
+
+static void discovery_add(struct discovery_groups *gs, const struct aggregate_version *v)
+{
+	struct discovery_group *g = discovery_group_of(gs, v->group);
+
+	for (size_t i = 0; i < g->n; i++)
+		if (str_eq(g->versions[i].version, v->version))
+			return;
+	if (g->n == g->cap) {
+		struct aggregate_version *more;
+
+		g->cap = g->cap ? g->cap * 2 : 4;
+		more = arena_array(gs->a, g->cap, sizeof(*more));
+		if (g->n)
+			memcpy(more, g->versions, g->n * sizeof(*more));
+		g->versions = more;
+	}
+	g->versions[g->n++] = *v;
+	if (v->remote)
+		g->priority = MAX(g->priority, v->group_priority);
+}
+
+static int discovery_by_version(const void *x, const void *y)
+{
+	const struct aggregate_version *a = x, *b = y;
+
+	if (a->version_priority != b->version_priority)
+		return a->version_priority > b->version_priority ? -1 : 1;
+	return -version_cmp(a->version, b->version);
+}
+
+static int discovery_by_priority(const void *x, const void *y)
+{
+	const struct discovery_group *a = x, *b = y;
+
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
+	return str_cmp(a->name, b->name);
+}
+
+static struct discovery_groups discovery_collect(struct apiserver *s, struct arena *a, bool remotes)
+{
+	struct discovery_groups gs = { .a = a };
+	struct aggregate_version *more = NULL;
+	const struct resource *res = NULL;
+	size_t n = remotes ? aggregate_remotes(s, a, &more) : 0;
+
+	while ((res = registry_next(s->registry, res)))
+		for (size_t i = 0; i < res->n_versions; i++) {
+			const struct aggregate_version v = { .group = res->group,
+							     .version = res->versions[i].version,
+							     .available = true };
+
+			if (res->versions[i].served)
+				discovery_add(&gs, &v);
+		}
+	for (size_t i = 0; i < n; i++)
+		discovery_add(&gs, &more[i]);
+	for (size_t i = 0; i < gs.n; i++)
+		qsort(gs.v[i].versions, gs.v[i].n, sizeof(*gs.v[i].versions), discovery_by_version);
+	if (gs.n)
+		qsort(gs.v, gs.n, sizeof(*gs.v), discovery_by_priority);
+	return gs;
+}
+
+size_t discovery_versions(struct apiserver *s, struct arena *a, struct discovery_gv **ret)
+{
+	struct discovery_groups gs = discovery_collect(s, a, false);
+	struct discovery_gv *v;
+	size_t n = 0;
+
+	for (size_t i = 0; i < gs.n; i++)
+		n += gs.v[i].n;
+	v = arena_array(a, n ? n : 1, sizeof(*v));
+	n = 0;
+	for (size_t i = 0; i < gs.n; i++)
+		for (size_t k = 0; k < gs.v[i].n; k++)
+			v[n++] = (struct discovery_gv){ gs.v[i].name, gs.v[i].versions[k].version };
+	*ret = v;
+	return n;
+}
+
+struct str discovery_path(struct arena *a, struct discovery_gv gv)
+{
+	if (!gv.group.n)
+		return arena_fmt(a, "/api/" STR_FMT, STR_ARG(gv.version));
+	return arena_fmt(a, "/apis/" STR_FMT "/" STR_FMT, STR_ARG(gv.group), STR_ARG(gv.version));
+}
+
+/* ---- resources, the legacy way */
+
+static struct json *discovery_verbs(struct arena *a, const struct resource *res, unsigned verbs)
+{
+	const enum verb *order = res->custom ? discovery_custom : discovery_sorted;
+	struct json *out = json_array(a);
+
+	for (size_t i = 0; i < ARRAY_LEN(discovery_sorted); i++)
+		if (verbs & order[i])
+			json_push(out, json_str(a, verb_name(order[i])));
+	return out;
+}
+
+static struct json *discovery_strings(struct arena *a, const struct str *v, size_t n)
+{
+	struct json *out = json_array(a);
+
+	for (size_t i = 0; i < n; i++)
+		json_push(out, json_str(a, v[i]));
+	return out;
+}
+
+static struct str discovery_storage_hash(struct arena *a, const struct resource *res)
+{
+	uint8_t digest[32];
+
+	sha256(arena_fmt(a, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(res->group),
+			 STR_ARG(res->versions[res->storage].version), STR_ARG(res->kind)),
+	       digest);
+	return base64_encode(a, str_make((const char *)digest, 8));
+}
+
+static void discovery_legacy_sub(struct arena *a, struct json *list, const struct resource *res,
+				 const struct subresource *sub)
+{
+	struct json *r = json_object(a);
+
+	json_set(a, r, "name",
+		 json_strf(a, STR_FMT "/" STR_FMT, STR_ARG(res->plural), STR_ARG(sub->name)));
+	json_set_str(a, r, "singularName", STR_EMPTY);
+	json_set_bool(a, r, "namespaced", res->namespaced);
+	if (sub->kind_version.n) {
+		json_set_str(a, r, "group", sub->kind_group);
+		json_set_str(a, r, "version", sub->kind_version);
+	}
+	json_set_str(a, r, "kind", sub->kind.n ? sub->kind : res->kind);
+	json_set(a, r, "verbs", discovery_verbs(a, res, sub->verbs));
+	json_push(list, r);
+}
+
+static void discovery_legacy_resource(struct arena *a, struct json *list,
+				      const struct resource *res, const struct resource_version *v)
+{
+	struct json *r = json_object(a);
+
+	json_set_str(a, r, "name", res->plural);
+	json_set_str(a, r, "singularName", res->singular);
+	json_set_bool(a, r, "namespaced", res->namespaced);
+	json_set_str(a, r, "kind", res->kind);
+	json_set(a, r, "verbs", discovery_verbs(a, res, res->verbs));
+	if (res->n_short_names)
+		json_set(a, r, "shortNames",
+			 discovery_strings(a, res->short_names, res->n_short_names));
+	if (res->n_categories)
+		json_set(a, r, "categories",
+			 discovery_strings(a, res->categories, res->n_categories));
+	if (res->verbs & VERB_LIST)
+		json_set_str(a, r, "storageVersionHash", discovery_storage_hash(a, res));
+	json_push(list, r);
+	for (size_t i = 0; i < v->n_subresources; i++)
+		discovery_legacy_sub(a, list, res, &v->subresources[i]);
+}
+
+static struct err *discovery_serve_resources(struct api_request *rq, struct str group,
+					     struct str version)
+{
+	struct arena *a = rq->arena;
+	struct json *doc = json_object(a), *list;
+	const struct resource *res = NULL;
+
+	json_set_str(a, doc, "kind", STR("APIResourceList"));
+	if (group.n)
+		json_set_str(a, doc, "apiVersion", STR("v1"));
+	json_set_str(a, doc, "groupVersion", gv_format(a, group, version));
+	list = json_sub_array(a, doc, "resources");
+	while ((res = registry_next(rq->server->registry, res))) {
+		const struct resource_version *v;
+
+		if (!str_eq(res->group, group))
+			continue;
+		v = resource_version_find(res, version);
+		if (v)
+			discovery_legacy_resource(a, list, res, v);
+	}
+	respond_json(rq, 200, doc);
+	return NULL;
+}
+
+static struct json *discovery_group_version(struct arena *a, struct str group, struct str version)
+{
+	struct json *v = json_object(a);
+
+	json_set_str(a, v, "groupVersion", gv_format(a, group, version));
+	json_set_str(a, v, "version", version);
+	return v;
+}
+
+static struct json *discovery_group_json(struct arena *a, const struct discovery_group *g)
+{
+	struct json *j = json_object(a), *versions;
+
+	json_set_str(a, j, "name", g->name);
+	versions = json_sub_array(a, j, "versions");
+	for (size_t i = 0; i < g->n; i++)
+		json_push(versions, discovery_group_version(a, g->name, g->versions[i].version));
+	json_set(a, j, "preferredVersion",
+		 discovery_group_version(a, g->name, g->versions[0].version));
+	return j;
+}
+
+static struct err *discovery_serve_group(struct api_request *rq, struct str name)
+{
+	struct discovery_groups gs = discovery_collect(rq->server, rq->arena, true);
+
+	for (size_t i = 0; i < gs.n; i++) {
+		struct json *doc;
+
+		if (!name.n || !str_eq(gs.v[i].name, name))
+			continue;
+		doc = discovery_group_json(rq->arena, &gs.v[i]);
+		json_set_first(rq->arena, doc, "apiVersion", json_strz(rq->arena, "v1"));
+		json_set_first(rq->arena, doc, "kind", json_strz(rq->arena, "APIGroup"));
+		respond_json(rq, 200, doc);
+		return NULL;
+	}
+	respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+	return NULL;
+}
+
+static struct err *discovery_serve_groups(struct api_request *rq)
+{
+	struct arena *a = rq->arena;
+	struct discovery_groups gs = discovery_collect(rq->server, a, true);
+	struct json *doc = json_object(a), *list;
+
+	json_set_str(a, doc, "kind", STR("APIGroupList"));
+	json_set_str(a, doc, "apiVersion", STR("v1"));
+	list = json_sub_array(a, doc, "groups");
+	for (size_t i = 0; i < gs.n; i++)
+		if (gs.v[i].name.n)
+			json_push(list, discovery_group_json(a, &gs.v[i]));
+	respond_json(rq, 200, doc);
+	return NULL;
+}
+
+static struct err *discovery_serve_core(struct api_request *rq)
+{
+	struct arena *a = rq->arena;
+	struct json *doc = json_object(a), *addr = json_object(a);
+
+	json_set_str(a, doc, "kind", STR("APIVersions"));
+	json_push(json_sub_array(a, doc, "versions"), json_strz(a, "v1"));
+	json_set_str(a, addr, "clientCIDR", STR("0.0.0.0/0"));
+	json_set(a, addr, "serverAddress",
+		 json_strf(a, STR_FMT ":%d", STR_ARG(rq->server->advertise_ip),
+			   rq->server->advertise_port));
+	json_push(json_sub_array(a, doc, "serverAddressByClientCIDRs"), addr);
+	respond_json(rq, 200, doc);
+	return NULL;
+}
+
+/* ---- the aggregated document */
+
+static struct json *discovery_kind(struct arena *a, struct str group, struct str version,
+				   struct str kind)
+{
+	struct json *k = json_object(a);
+
+	json_set_str(a, k, "group", group);
+	json_set_str(a, k, "version", version);
+	json_set_str(a, k, "kind", kind);
+	return k;
+}
+
+static struct json *discovery_sub_json(struct arena *a, const struct resource *res,
+				       const struct resource_version *v,
+				       const struct subresource *sub)
+{
+	struct json *j = json_object(a);
+	struct str group = sub->kind_version.n ? sub->kind_group : STR_EMPTY;
+	struct str version = sub->kind_version;
+
+	if (!version.n && res->custom) {
+		group = res->group;
+		version = v->version;
+	}
+	json_set_str(a, j, "subresource", sub->name);
+	json_set(a, j, "responseKind",
+		 discovery_kind(a, group, version, sub->kind.n ? sub->kind : res->kind));
+	json_set(a, j, "verbs", discovery_verbs(a, res, sub->verbs));
+	return j;
+}
+
+static struct json *discovery_resource_json(struct arena *a, const struct resource *res,
+					    const struct resource_version *v)
+{
+	struct json *j = json_object(a);
+
+	json_set_str(a, j, "resource", res->plural);
+	json_set(a, j, "responseKind",
+		 discovery_kind(a, res->custom ? res->group : STR_EMPTY,
+				res->custom ? v->version : STR_EMPTY, res->kind));
+	json_set_str(a, j, "scope", res->namespaced ? STR("Namespaced") : STR("Cluster"));
+	json_set_str(a, j, "singularResource", res->singular);
+	json_set(a, j, "verbs", discovery_verbs(a, res, res->verbs));
+	if (res->n_short_names)
+		json_set(a, j, "shortNames",
+			 discovery_strings(a, res->short_names, res->n_short_names));
+	if (res->n_categories)
+		json_set(a, j, "categories",
+			 discovery_strings(a, res->categories, res->n_categories));
+	for (size_t i = 0; i < v->n_subresources; i++)
+		json_push(json_sub_array(a, j, "subresources"),
+			  discovery_sub_json(a, res, v, &v->subresources[i]));
+	return j;
+}
+
+static struct json *discovery_local_version(struct apiserver *s, struct arena *a, struct str group,
+					    struct str version)
+{
+	struct json *j = json_object(a), *list;
+	const struct resource *res = NULL;
+
+	json_set_str(a, j, "version", version);
+	list = json_sub_array(a, j, "resources");
+	while ((res = registry_next(s->registry, res))) {
+		const struct resource_version *v;
+
+		if (!str_eq(res->group, group))
+			continue;
+		v = resource_version_find(res, version);
+		if (v)
+			json_push(list, discovery_resource_json(a, res, v));
+	}
+	json_set_str(a, j, "freshness", STR("Current"));
+	return j;
+}
+
+/* One entry of a remote server's APIResourceList in the other shape; parents come before their
+ * parts. */
+static void discovery_remote_resource(struct arena *a, struct json *list, const struct json *r)
+{
+	struct str name = json_str_at(r, "name"), parent = STR_EMPTY;
+	struct json *j = json_object(a), *kind;
+	bool sub = str_contains(name, STR("/"));
+
+	kind = discovery_kind(a, json_str_at(r, "group"), json_str_at(r, "version"),
+			      json_str_at(r, "kind"));
+	if (sub) {
+		struct json *of;
+
+		str_cut(&name, '/', &parent);
+		of = json_find_by(list, "resource", parent);
+		if (!of) {
+			/* a server of nothing but subresources */
+			of = json_object(a);
+			json_set_str(a, of, "resource", parent);
+			json_set_str(a, of, "scope",
+				     json_bool_at(r, "namespaced", false) ? STR("Namespaced")
+									  : STR("Cluster"));
+			json_set_str(a, of, "singularResource", STR_EMPTY);
+			json_sub_array(a, of, "verbs");
+			json_push(list, of);
+		}
+		json_set_str(a, j, "subresource", name);
+		json_set(a, j, "responseKind", kind);
+		json_set(a, j, "verbs", json_copy(a, json_get(r, "verbs")));
+		json_push(json_sub_array(a, of, "subresources"), j);
+		return;
+	}
+	json_set_str(a, j, "resource", name);
+	json_set(a, j, "responseKind", kind);
+	json_set_str(a, j, "scope",
+		     json_bool_at(r, "namespaced", false) ? STR("Namespaced") : STR("Cluster"));
+	json_set_str(a, j, "singularResource", json_str_at(r, "singularName"));
+	json_set(a, j, "verbs", json_copy(a, json_get(r, "verbs")));
+	if (json_len(json_get(r, "shortNames")))
+		json_set(a, j, "shortNames", json_copy(a, json_get(r, "shortNames")));
+	if (json_len(json_get(r, "categories")))
+		json_set(a, j, "categories", json_copy(a, json_get(r, "categories")));
+	json_push(list, j);
+}
+
+static struct json *discovery_remote_version(struct arena *a, const struct aggregate_version *v)
+{
+	struct json *j = json_object(a);
+
+	json_set_str(a, j, "version", v->version);
+	if (v->available && v->resources) {
+		struct json *list = json_sub_array(a, j, "resources");
+
+		json_for_each(it, json_get(v->resources, "resources"))
+			discovery_remote_resource(a, list, it.val);
+	}
+	json_set_str(a, j, "freshness", v->available ? STR("Current") : STR("Stale"));
+	return j;
+}
+
+static struct json *discovery_aggregated(struct apiserver *s, struct arena *a, bool core)
+{
+	struct discovery_groups gs = discovery_collect(s, a, true);
+	struct json *doc = json_object(a), *items;
+
+	json_set_str(a, doc, "kind", STR("APIGroupDiscoveryList"));
+	json_set_str(a, doc, "apiVersion", STR("apidiscovery.k8s.io/v2"));
+	json_sub(a, doc, "metadata");
+	items = json_sub_array(a, doc, "items");
+	for (size_t i = 0; i < gs.n; i++) {
+		struct json *item, *meta, *versions;
+
+		if ((gs.v[i].name.n == 0) != core)
+			continue;
+		item = json_object(a);
+		meta = json_sub(a, item, "metadata");
+		if (!core)
+			json_set_str(a, meta, "name", gs.v[i].name);
+		versions = json_sub_array(a, item, "versions");
+		for (size_t k = 0; k < gs.v[i].n; k++) {
+			const struct aggregate_version *v = &gs.v[i].versions[k];
+
+			json_push(versions,
+				  v->remote ? discovery_remote_version(a, v)
+					    : discovery_local_version(s, a, v->group, v->version));
+		}
+		json_push(items, item);
+	}
+	return doc;
+}
+
+static struct err *discovery_serve_aggregated(struct api_request *rq, bool core)
+{
+	struct arena *a = rq->arena;
+	struct str body =
+		arena_cat(a, json_text(a, discovery_aggregated(rq->server, a, core)), STR("\n"));
+	struct str etag = arena_fmt(a, "\"" STR_FMT "\"", STR_ARG(sha512_hex_upper(a, body)));
+
+	http_set_header(rq->x, "Vary", STR("Accept"));
+	http_set_header(rq->x, "Cache-Control", STR("public"));
+	http_set_header(rq->x, "ETag", etag);
+	if (str_eq(http_headers_find(&rq->http->headers, "if-none-match"), etag))
+		respond_text(rq, 304, AGGREGATED_TYPE, STR_EMPTY);
+	else
+		respond_text(rq, 200, AGGREGATED_TYPE, body);
+	return NULL;
+}
+
+/* ---- negotiation */
+
+enum discovery_form { FORM_NONE, FORM_LEGACY, FORM_AGGREGATED };
+
+static enum discovery_form discovery_clause(struct str clause)
+{
+	struct str type, param;
+	bool group = false, v2 = false, as = false, any = false;
+
+	str_cut(&clause, ';', &type);
+	type = str_trim(type);
+	if (!str_eqz(type, "application/json") && !str_eqz(type, "*/*"))
+		return FORM_NONE;
+	while (str_split_next(&clause, ';', &param)) {
+		param = str_trim(param);
+		if (str_eqz(param, "g=apidiscovery.k8s.io"))
+			group = true;
+		else if (str_eqz(param, "v=v2"))
+			v2 = true;
+		else if (str_eqz(param, "as=APIGroupDiscoveryList"))
+			as = true;
+		else if (!str_has_prefix(param, STR("g=")) && !str_has_prefix(param, STR("v=")) &&
+			 !str_has_prefix(param, STR("as=")))
+			continue; /* q=, profile= */
+		any = true;
+	}
+	if (!any)
+		return FORM_LEGACY;
+	return group && v2 && as ? FORM_AGGREGATED : FORM_NONE;
+}
+
+static enum discovery_form discovery_form(const struct api_request *rq)
+{
+	struct str accept = http_headers_find(&rq->http->headers, "accept"), clause;
+
+	if (!accept.n)
+		return FORM_LEGACY;
+	while (str_split_next(&accept, ',', &clause)) {
+		enum discovery_form f = discovery_clause(clause);
+
+		if (f != FORM_NONE)
+			return f;
+	}
+	return FORM_NONE;
+}
+
+static struct err *discovery_not_acceptable(void)
+{
+	return err_new(ERR_NOT_ACCEPTABLE, "only the following media types are accepted: "
+					   "application/json, application/yaml, "
+					   "application/vnd.kubernetes.protobuf");
+}
+
+/* ---- paths */
+
+static struct err *discovery_handle(struct path_handler *h UNUSED, struct api_request *rq)
+{
+	struct str rest = str_skip(rq->path, 1), root, group, version;
+	bool core;
+
+	if (!str_eqz(rq->http->method, "GET"))
+		return error_bad_method();
+	str_cut(&rest, '/', &root);
+	core = str_eqz(root, "api");
+	if (!core && !str_eqz(root, "apis")) {
+		respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+		return NULL;
+	}
+	group = STR_EMPTY;
+	if (!core)
+		str_cut(&rest, '/', &group);
+	str_cut(&rest, '/', &version);
+	if (!group.n && !version.n) {
+		switch (discovery_form(rq)) {
+		case FORM_AGGREGATED:
+			return discovery_serve_aggregated(rq, core);
+		case FORM_LEGACY:
+			return core ? discovery_serve_core(rq) : discovery_serve_groups(rq);
+		case FORM_NONE:
+			return discovery_not_acceptable();
+		}
+	}
+	if (!version.n)
+		return discovery_serve_group(rq, group);
+	if (registry_has_version(rq->server->registry, group, version) && !rest.n)
+		return discovery_serve_resources(rq, group, version);
+	if (registry_has_group(rq->server->registry, group))
+		return error_no_path();
+	respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+	return NULL;
+}
+
+static int discovery_by_text(const void *x, const void *y)
+{
+	const struct str *a = x, *b = y;
+
+	return str_cmp(*a, *b);
+}
+
+/* "/": every path there is. */
+static struct err *discovery_root(struct path_handler *h UNUSED, struct api_request *rq)
+{
+	struct arena *a = rq->arena;
+	struct discovery_groups gs = discovery_collect(rq->server, a, true);
+	struct json *doc = json_object(a), *list = json_sub_array(a, doc, "paths");
+	struct path_handler *p = NULL;
+	struct str *paths = arena_array(a, DISCOVERY_MAX_PATHS, sizeof(*paths));
+	size_t n = 0;
+
+	paths[n++] = STR("/apis/");
+	for (size_t i = 0; i < gs.n && n < DISCOVERY_MAX_PATHS / 2; i++) {
+		if (gs.v[i].name.n)
+			paths[n++] = arena_fmt(a, "/apis/" STR_FMT, STR_ARG(gs.v[i].name));
+		for (size_t k = 0; k < gs.v[i].n && n < DISCOVERY_MAX_PATHS / 2; k++)
+			paths[n++] = discovery_path(
+				a,
+				(struct discovery_gv){ gs.v[i].name, gs.v[i].versions[k].version });
+	}
+	while ((p = apiserver_next_path(rq->server, p)) && n < DISCOVERY_MAX_PATHS) {
+		struct str path = str_from(p->path);
+
+		str_strip_suffix(&path, STR("*"));
+		if (path.n > 1)
+			paths[n++] = path;
+	}
+	qsort(paths, n, sizeof(*paths), discovery_by_text);
+	for (size_t i = 0; i < n; i++)
+		json_push(list, json_str(a, paths[i]));
+	rq->out.pretty = true;
+	respond_json(rq, 200, doc);
+	return NULL;
+}
+
+struct err *discovery_init(struct apiserver *s)
+{
+	static struct path_handler handlers[] = {
+		{ .path = "/", .handle = discovery_root },
+		{ .path = "/apis*", .handle = discovery_handle },
+		{ .path = "/api*", .handle = discovery_handle },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
+		apiserver_add_path(s, &handlers[i]);
+	return NULL;
+}
