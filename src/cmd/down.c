@@ -57,6 +57,7 @@ static struct err *down_fiber(void *arg)
 				       .id = inst.id,
 				       .bridge = inst.bridge,
 				       .pod_cidr = inst.node_cidr,
+				       .kubelet_root = inst.kubelet_root,
 			       }));
 	return file_remove_tree(inst.run_dir);
 }

@@ -30,6 +30,32 @@ static void instance_close(int *fd)
 
 #define _cleanup_fd_ _cleanup_(instance_close)
 
+static struct err *instance_read_json(struct arena *a, const char *path, struct json **ret)
+{
+	struct str text;
+
+	TRY(file_read(a, path, INSTANCE_MAX_DOC, &text));
+	return err_wrap(json_parse(a, text, ret), "'%s'", path);
+}
+
+static struct err *instance_kubelet_root(struct arena *a, struct instance *inst)
+{
+	struct json *doc = NULL;
+	struct err *e =
+		instance_read_json(a, arena_fmt(a, "%s/instance.json", inst->run_dir).p, &doc);
+
+	if (e && !err_is(e, ERR_NOT_FOUND))
+		return e;
+	err_ignore(e, "does not run");
+	if (json_str_at(doc, "kubeletRoot").n)
+		inst->kubelet_root = json_str_at(doc, "kubeletRoot").p;
+	else if (str_eqz(str_from(inst->dir), INSTANCE_DEFAULT_DIR))
+		inst->kubelet_root = "/var/lib/kubelet";
+	else
+		inst->kubelet_root = arena_fmt(a, "%s/kubelet", inst->dir).p;
+	return NULL;
+}
+
 struct err *instance_open(struct arena *a, const char *dir, bool create, struct instance *ret)
 {
 	struct instance inst = { 0 };
@@ -43,6 +69,7 @@ struct err *instance_open(struct arena *a, const char *dir, bool create, struct 
 	inst.id = arena_str(a, str_sub(sha256_hex(a, str_from(inst.dir)), 0, 8));
 	inst.run_dir = arena_fmt(a, RUN_ROOT "/" STR_FMT, STR_ARG(inst.id)).p;
 	inst.bridge = arena_fmt(a, "iso-" STR_FMT, STR_ARG(inst.id));
+	TRY(instance_kubelet_root(a, &inst));
 	*ret = inst;
 	return NULL;
 }
@@ -74,14 +101,6 @@ static bool instance_network_used(const struct ifaddrs *all, const struct instan
 			return true;
 	}
 	return false;
-}
-
-static struct err *instance_read_json(struct arena *a, const char *path, struct json **ret)
-{
-	struct str text;
-
-	TRY(file_read(a, path, INSTANCE_MAX_DOC, &text));
-	return err_wrap(json_parse(a, text, ret), "'%s'", path);
 }
 
 static struct err *instance_write_json(struct arena *a, const char *path, const struct json *doc)
@@ -156,6 +175,7 @@ struct err *instance_announce(struct arena *a, const struct instance *inst)
 	struct json *doc = json_object(a);
 
 	json_set_str(a, doc, "dataDir", str_from(inst->dir));
+	json_set_str(a, doc, "kubeletRoot", str_from(inst->kubelet_root));
 	TRY(file_mkdir_p(RUN_ROOT, 0755));
 	TRY(file_mkdir_p(inst->run_dir, 0711));
 	return instance_write_json(a, arena_fmt(a, "%s/instance.json", inst->run_dir).p, doc);
@@ -209,18 +229,39 @@ struct err *instance_find(struct arena *a, struct str dir, struct instance *ret)
 	return instance_open(a, arena_strz(a, names), false, ret);
 }
 
-struct err *instance_resource(struct arena *a, const char *name, const char **ret_path)
+/* The directory of our binary, with its last slash. */
+static struct err *instance_exe_dir(struct arena *a, struct str *ret)
 {
 	char exe[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	struct str dir;
-	const char *candidates[3];
 
 	if (n <= 0)
 		return err_errno(errno, "find our own binary");
 	dir = str_make(exe, (size_t)n);
 	while (dir.n && dir.p[dir.n - 1] != '/')
 		dir.n--;
+	*ret = arena_str(a, dir);
+	return NULL;
+}
+
+struct err *instance_sibling(struct arena *a, const char *name, const char **ret_path)
+{
+	struct str dir;
+
+	TRY(instance_exe_dir(a, &dir));
+	*ret_path = arena_fmt(a, STR_FMT "%s", STR_ARG(dir), name).p;
+	if (access(*ret_path, X_OK))
+		return err_errno(errno, "'%s'", *ret_path);
+	return NULL;
+}
+
+struct err *instance_resource(struct arena *a, const char *name, const char **ret_path)
+{
+	const char *candidates[3];
+	struct str dir;
+
+	TRY(instance_exe_dir(a, &dir));
 	candidates[0] = arena_fmt(a, STR_FMT "../%s", STR_ARG(dir), name).p;
 	candidates[1] = arena_fmt(a, STR_FMT "../lib/isoplane/%s", STR_ARG(dir), name).p;
 	candidates[2] = arena_fmt(a, "/usr/lib/isoplane/%s", name).p;

@@ -22,11 +22,16 @@ struct instance {
 	const char *dir;     /* absolute, without symbolic links */
 	const char *run_dir; /* /run/isoplane/ID */
 	struct str id;       /* 8 hexadecimal digits */
-	unsigned net;        /* index of its address ranges */
+	const char *kubelet_root;
+	unsigned net; /* index of its address ranges */
 	struct str bridge, node_ip, pod_cidr, node_cidr, service_cidr, service_ip;
 };
 
-/* Fills in all but the network. create makes the directory (0711). */
+/*
+ * Fills in all but the network. create makes the directory (0711). The kubelet root is what the
+ * running instance announced, else the default: /var/lib/kubelet for the default data directory,
+ * DIR/kubelet for others.
+ */
 MUST_USE struct err *instance_open(struct arena *a, const char *dir, bool create,
 				   struct instance *ret);
 /* Reads DIR/network.json, or picks the lowest ranges free on this machine and writes it. */
@@ -46,3 +51,5 @@ MUST_USE struct err *instance_find(struct arena *a, struct str dir, struct insta
 
 /* A file of ours beside the binary: in the source tree (build/..) or in LIBDIR/isoplane. */
 MUST_USE struct err *instance_resource(struct arena *a, const char *name, const char **ret_path);
+/* A binary of ours in the same directory as this one. */
+MUST_USE struct err *instance_sibling(struct arena *a, const char *name, const char **ret_path);

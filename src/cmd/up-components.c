@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which components run, as whom and with which flags. */
+#include <unistd.h>
+
 #include "base/arena.h"
 #include "base/err.h"
-#include "base/mem.h"
+#include "base/log.h"
 #include "client/rest.h"
 #include "cmd/up.h"
 #include "io/fiber.h"
+#include "io/file.h"
 #include "io/http-client.h"
+#include "io/process.h"
 #include "node/containerd.h"
 
 #define UP_READY_TIMEOUT_MS 30000
@@ -91,7 +95,7 @@ struct err *up_start_core(struct up *u)
 	return NULL;
 }
 
-struct err *up_start_node(struct up *u)
+static struct err *up_ensure_containerd(struct up *u, struct arena *a, const char **ret_socket)
 {
 	const struct containerd_opts opts = {
 		.data_dir = u->inst.dir,
@@ -101,9 +105,65 @@ struct err *up_start_node(struct up *u)
 		.pod_cidr = u->inst.node_cidr,
 		.kubeconfig = up_run_path(u, "node.kubeconfig"),
 	};
+
+	return containerd_ensure(a, &opts, ret_socket);
+}
+
+/*
+ * The launcher image holds this machine's QEMU and our virt-launcher: made again when either
+ * changed. Its tag says of which versions it is; DIR/launcher-image has the tag of the one imported
+ * last.
+ */
+static struct err *up_ensure_launcher_image(struct up *u)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const char *mark = arena_fmt(a, "%s/launcher-image", u->inst.dir).p;
+	const char *tar = arena_fmt(a, "%s/launcher-image.tar", u->inst.run_dir).p;
+	const char *script, *launcher;
+	struct str tag, old = STR_EMPTY;
+
+	TRY(instance_resource(a, "tools/launcher-image", &script));
+	TRY(instance_sibling(a, "virt-launcher", &launcher));
+	TRY(process_run(a,
+			(const char *const[]){ script, "--print-tag", "--binary", launcher, NULL },
+			STR_EMPTY, 4096, &tag));
+	err_ignore(file_read(a, mark, 4096, &old), "made for the first time");
+	if (str_eq(str_trim(old), str_trim(tag)))
+		return NULL;
+	log_info(NULL, "making the launcher image", KV_STR("tag", str_trim(tag)));
+	TRY(process_run(
+		a, (const char *const[]){ script, "--output", tar, "--binary", launcher, NULL },
+		STR_EMPTY, 65536, NULL));
+	TRY(containerd_import(a, u->inst.run_dir, tar));
+	unlink(tar);
+	return file_write_atomic(mark, tag, 0644);
+}
+
+/* containerd is detached and has no parent that would notice its end: we look. */
+struct err *up_watch_containerd(struct up *u)
+{
+	for (;;) {
+		struct arena *a = arena_new();
+		const char *socket;
+
+		if (!containerd_alive(a, u->inst.run_dir)) {
+			log_warn(NULL, "containerd died, starting it again");
+			err_log(NULL, LOG_ERROR, "cannot start containerd",
+				up_ensure_containerd(u, a, &socket));
+		}
+		arena_free(a);
+		TRY(fiber_sleep_ms(1000));
+	}
+}
+
+struct err *up_start_node(struct up *u)
+{
 	const char *socket;
 
-	TRY(containerd_ensure(u->a, &opts, &socket));
+	TRY(up_ensure_containerd(u, u->a, &socket));
+	if (!up_is_without(u, "virt"))
+		err_log(NULL, LOG_ERROR, "no launcher image: machines cannot start",
+			up_ensure_launcher_image(u));
 	up_start(u, "node", UP_UID_ROOT,
 		 (const char *const[]){ "--kubeconfig",
 					up_run_path(u, "node.kubeconfig"),
@@ -118,7 +178,7 @@ struct err *up_start_node(struct up *u)
 					"--cri-socket",
 					socket,
 					"--kubelet-root",
-					u->kubelet_root,
+					u->inst.kubelet_root,
 					"--pod-cidr",
 					u->inst.node_cidr.p,
 					"--service-cidr",

@@ -234,6 +234,8 @@ struct err *up_setup(struct up *u)
 {
 	TRY(instance_open(u->a, arena_strz(u->a, u->flags.data_dir), true, &u->inst));
 	TRY(up_take_lock(u));
+	if (u->flags.kubelet_root.n)
+		u->inst.kubelet_root = arena_strz(u->a, u->flags.kubelet_root);
 	TRY(instance_announce(u->a, &u->inst));
 	TRY(up_open_files(u));
 	if (!u->flags.kubeconfig.n)

@@ -68,7 +68,7 @@ static struct err *virt_make_accounts(struct up *u, struct arena *a)
 					  "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: "
 					  "%s, labels: {kubevirt.io: \"\"}}\n",
 					  virt_components[i].account)));
-	return virt_create(u, a, gvr_crbs, STR_EMPTY, STR(operator_binding));
+	return virt_create(u, a, gvr_crbs, STR_EMPTY, str_from(operator_binding));
 }
 
 static struct err *virt_write_token(struct up *u, struct arena *a, const struct virt_component *vc)
@@ -124,7 +124,7 @@ static void virt_start_all(struct up *u)
 	up_start(u, "virt-operator", UP_UID_VIRT_OPERATOR,
 		 (const char *const[]){ "--kubeconfig", up_run_path(u, "virt-operator.kubeconfig"),
 					"--namespace", UP_VIRT_NS, "--virt-api-address", api,
-					up_needs_emulation() ? "--use-emulation" : NULL, NULL });
+					u->emulate ? "--use-emulation" : NULL, NULL });
 	up_start(u, "virt-api", UP_UID_VIRT_API,
 		 (const char *const[]){ "--kubeconfig", up_run_path(u, "virt-api.kubeconfig"),
 					"--namespace", UP_VIRT_NS, "--address", api, NULL });
@@ -136,7 +136,7 @@ static void virt_start_all(struct up *u)
 		 (const char *const[]){
 			 "--kubeconfig", up_run_path(u, "virt-handler.kubeconfig"), "--namespace",
 			 UP_VIRT_NS, "--node-name", arena_strz(u->a, u->node_name), "--node-ip", ip,
-			 "--kubelet-root", u->kubelet_root, "--address", handler, NULL });
+			 "--kubelet-root", u->inst.kubelet_root, "--address", handler, NULL });
 }
 
 /* Accounts and first tokens; tried again until it works, since everything else goes on meanwhile.

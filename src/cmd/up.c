@@ -15,6 +15,7 @@
 #include "cmd/up.h"
 #include "io/fiber.h"
 #include "io/loop.h"
+#include "virt/kvm.h"
 
 static const char up_usage[] =
 	"usage: isoplane up [--data-dir DIR] [--listen ADDR:PORT] [--kubeconfig FILE] [--nodes N]\n"
@@ -73,16 +74,6 @@ static void up_node_name(struct up *u)
 	u->node_name = arena_str(u->a, str_from(host));
 }
 
-static void up_choose_kubelet_root(struct up *u)
-{
-	if (u->flags.kubelet_root.n)
-		u->kubelet_root = arena_strz(u->a, u->flags.kubelet_root);
-	else if (str_eqz(u->flags.data_dir, INSTANCE_DEFAULT_DIR))
-		u->kubelet_root = "/var/lib/kubelet";
-	else
-		u->kubelet_root = arena_fmt(u->a, "%s/kubelet", u->inst.dir).p;
-}
-
 static struct err *up_connect(struct up *u)
 {
 	return client_new(
@@ -96,16 +87,43 @@ static struct err *up_connect(struct up *u)
 		&u->admin);
 }
 
-static struct err *up_node_and_virt(void *arg)
+static struct err *up_virt_fiber(void *arg)
+{
+	return up_virt(arg);
+}
+
+static struct err *up_node_fiber(void *arg)
 {
 	struct up *u = arg;
 
-	if (!u->with_node)
-		return up_is_without(u, "virt") ? NULL : up_virt(u);
 	TRY(up_start_node(u));
-	if (up_is_without(u, "virt"))
-		return NULL;
-	return up_virt(u);
+	return up_watch_containerd(u);
+}
+
+/* Side by side with the start of the API server; ends only when cancelled. */
+static struct err *up_node_and_virt(void *arg)
+{
+	struct up *u = arg;
+	struct fiber_group *g = fiber_group_new();
+
+	if (u->with_node)
+		fiber_group_add(g, "node", up_node_fiber, u);
+	if (u->with_node && !up_is_without(u, "virt"))
+		fiber_group_add(g, "virtualization", up_virt_fiber, u);
+	return fiber_group_join(g);
+}
+
+static void up_choose_accelerator(struct up *u)
+{
+	const char *why;
+
+	if (!u->with_node || up_is_without(u, "virt"))
+		return;
+	u->emulate = !kvm_usable(&why);
+	if (u->emulate)
+		log_info(NULL,
+			 "machines run by emulation (useEmulation is set): KVM cannot be used",
+			 KV_Z("why", why));
 }
 
 /* Until cancelled. */
@@ -145,7 +163,7 @@ static struct err *up_main_fiber(void *arg)
 	signal_source_add(fiber_loop(), &p->term, SIGTERM);
 	signal_source_add(fiber_loop(), &p->intr, SIGINT);
 	TRY(up_setup(u));
-	up_choose_kubelet_root(u);
+	up_choose_accelerator(u);
 	TRY(up_connect(u));
 	e = up_supervise(p);
 	/* Workloads go on; the API server goes last, so that the others can say goodbye. */

@@ -40,10 +40,10 @@ struct up {
 	struct instance inst;
 	struct cluster_pki pki;
 	struct str node_name;
-	struct str api_url;       /* for people: https://ADDR:PORT of --listen */
-	struct str node_api_url;  /* for what runs on nodes */
-	const char *kubelet_root; /* absolute */
+	struct str api_url;      /* for people: https://ADDR:PORT of --listen */
+	struct str node_api_url; /* for what runs on nodes */
 	bool root, with_node;
+	bool emulate; /* machines run by emulation: no usable KVM here */
 	int exe_fd, dir_fd, listen_fds[2];
 	size_t n_listen_fds;
 	struct client *admin;
@@ -66,6 +66,8 @@ MUST_USE struct err *up_write_kubeconfig(struct up *u, const char *name, struct 
 void up_start(struct up *u, const char *name, uid_t uid, const char *const *args);
 MUST_USE SUSPENDS struct err *up_start_core(struct up *u);
 MUST_USE SUSPENDS struct err *up_start_node(struct up *u);
+/* For the supervisor's life: starts containerd again when it died. */
+MUST_USE SUSPENDS struct err *up_watch_containerd(struct up *u);
 /* SUSPENDS until /readyz answers ok. */
 MUST_USE SUSPENDS struct err *up_wait_ready(struct up *u);
 
