@@ -397,7 +397,8 @@ struct err *label_selector_parse(struct arena *a, struct str text, struct select
 
 /* ---- from objects ---- */
 
-static struct err *req_from_expression(struct arena *a, const struct json *x, struct req *r)
+static struct err *req_from_expression(struct arena *a, const struct json *x, bool numeric,
+				       struct req *r)
 {
 	static const struct {
 		const char *name;
@@ -405,13 +406,16 @@ static struct err *req_from_expression(struct arena *a, const struct json *x, st
 	} ops[] = { { "In", OP_IN },
 		    { "NotIn", OP_NOTIN },
 		    { "Exists", OP_EXISTS },
-		    { "DoesNotExist", OP_NOT_EXISTS } };
+		    { "DoesNotExist", OP_NOT_EXISTS },
+		    /* node selectors only */
+		    { "Gt", OP_GT },
+		    { "Lt", OP_LT } };
 	struct str op = json_as_str(json_get(x, "operator"));
 	size_t i = 0;
 
 	while (i < ARRAY_LEN(ops) && !str_eqz(op, ops[i].name))
 		i++;
-	if (i == ARRAY_LEN(ops))
+	if (i == ARRAY_LEN(ops) || (!numeric && i > 3))
 		return err_new(ERR_BAD_REQUEST,
 			       "\"" STR_FMT "\" is not a valid label selector operator",
 			       STR_ARG(op));
@@ -444,7 +448,20 @@ struct err *label_selector_from_json(struct arena *a, const struct json *sel, st
 	}
 	json_for_each(it, json_get(sel, "matchExpressions"))
 	{
-		TRY(req_from_expression(a, it.val, req_push(&l)));
+		TRY(req_from_expression(a, it.val, false, req_push(&l)));
+	}
+	*ret = selector_make(&l);
+	return NULL;
+}
+
+struct err *node_selector_from_json(struct arena *a, const struct json *expressions,
+				    struct selector **ret)
+{
+	struct req_list l = { .a = a };
+
+	json_for_each(it, expressions)
+	{
+		TRY(req_from_expression(a, it.val, true, req_push(&l)));
 	}
 	*ret = selector_make(&l);
 	return NULL;

@@ -19,6 +19,10 @@ MUST_USE struct err *label_selector_parse(struct arena *a, struct str text, stru
  */
 MUST_USE struct err *label_selector_from_json(struct arena *a, const struct json *sel,
 					      struct selector **ret);
+/* matchExpressions or matchFields of a node selector term: Gt and Lt too. NULL matches everything.
+ */
+MUST_USE struct err *node_selector_from_json(struct arena *a, const struct json *expressions,
+					     struct selector **ret);
 /* A plain map of labels (Service and RC selectors, nodeSelector). */
 struct selector *label_selector_from_map(struct arena *a, const struct json *map);
 MUST_USE struct err *field_selector_parse(struct arena *a, struct str text, struct selector **ret);
