@@ -29,7 +29,7 @@ int res_id(struct str name, bool create)
 {
 	static const char *const fixed[] = { "cpu", "memory", "ephemeral-storage", "pods" };
 
-	for (size_t i = 0; !names.n && i < ARRAY_LEN(fixed); i++)
+	for (size_t i = (size_t)names.n; i < ARRAY_LEN(fixed); i++)
 		names_add(str_from(fixed[i]));
 	for (int i = 0; i < names.n; i++)
 		if (str_eqz(name, names.name[i]))
