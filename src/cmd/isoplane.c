@@ -38,6 +38,8 @@ static const struct command {
 	{ "up", up_main, "run everything on this machine" },
 	{ "down", down_main, "end it, and the workloads it started" },
 	{ "image", image_main, "image import FILE.tar: load an image into the node's runtime" },
+	{ "backup", backup_main, "backup FILE: copy the store while it runs" },
+	{ "restore", restore_main, "restore FILE: put a backup in place of the store" },
 	{ "guest", guest_main, "guest build: make the demo guest and import it" },
 #endif
 	{ "version", version_main, "print the version" },

@@ -7,3 +7,5 @@ int up_main(int argc, char **argv);
 int down_main(int argc, char **argv);
 int image_main(int argc, char **argv);
 int guest_main(int argc, char **argv);
+int backup_main(int argc, char **argv);
+int restore_main(int argc, char **argv);

@@ -36,6 +36,8 @@ struct store_opts {
 /* CORRUPT with the way out in its message; UNAVAILABLE when another process holds it. */
 MUST_USE struct err *store_open(struct loop *l, const struct store_opts *opts, struct store **ret);
 struct store *store_close(struct store *s);
+/* The same as store_snapshot for a store that any process may have open. Blocks. */
+MUST_USE struct err *store_copy(const char *path, int fd);
 /*
  * Puts a snapshot in place of the data of a store that no process has open. The old data is
  * kept beside it as data.mdb.old.
