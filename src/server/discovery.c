@@ -17,7 +17,7 @@
 #include "json/json.h"
 
 #define DISCOVERY_MAX_PATHS 1024
-#define AGGREGATED_TYPE "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+#define AGGREGATED_TYPE     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 /* How one resource is shown. Custom ones list their verbs in an order of their own, as upstream's
  * do. */
