@@ -22,7 +22,6 @@
 
 #define STREAM_WINDOW  (256 * 1024)
 #define CONN_WINDOW    (1024 * 1024)
-#define DISCARD_LIMIT  (8 * 1024 * 1024)
 #define RESET_BURST    1000
 #define RESETS_PER_SEC 33
 #define MAX_UNWINDING  (2 * HTTP_MAX_STREAMS)
@@ -187,14 +186,7 @@ static int h2_on_data(nghttp2_session *session, uint8_t flags UNUSED, int32_t id
 		nghttp2_session_consume_stream(session, id, n);
 		return 0;
 	}
-	/*
-	 * A client that still sends when it has its answer may finish (curl takes a reset for
-	 * a failure), within limits.
-	 */
-	x->discarded += x->discard ? n : 0;
-	if (x->discarded > DISCARD_LIMIT)
-		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
-	else if (x->discard || x->reading_all)
+	if (x->discard || x->reading_all)
 		nghttp2_session_consume_stream(session, id, n);
 	http_exchange_body(x, str_make((const char *)p, n));
 	return 0;
@@ -216,6 +208,21 @@ static int h2_on_close(nghttp2_session *session UNUSED, int32_t id, uint32_t err
 			http_exchange_free(x);
 	}
 	h2_update_phase(h->conn);
+	return 0;
+}
+
+static int h2_on_frame_sent(nghttp2_session *session, const nghttp2_frame *f, void *ctx)
+{
+	struct http_exchange *x;
+
+	if (!(f->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+	    (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
+		return 0;
+	x = h2_find(ctx, f->hd.stream_id);
+	/* The rest of the request is not wanted (RFC 9113, 8.1), as Go's server says it. */
+	if (x && !x->body_end)
+		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, f->hd.stream_id,
+					  NGHTTP2_NO_ERROR);
 	return 0;
 }
 
@@ -405,6 +412,7 @@ static nghttp2_session_callbacks *h2_callbacks(void)
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, h2_on_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, h2_on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, h2_on_close);
+	nghttp2_session_callbacks_set_on_frame_send_callback(cb, h2_on_frame_sent);
 	return cb;
 }
 
