@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The figures of DESIGN section 6 for `isoplane apiserver`, measured as upstream's were: requests
+ * over TLS from 16 clients, 1 KB objects, CPU time of the server's process.
+ *
+ *     bench-apiserver [ISOPLANE [PORT]]
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "client/kubeconfig.h"
+#include "io/fiber.h"
+#include "io/file.h"
+#include "io/http-client.h"
+#include "io/process.h"
+#include "io/tls.h"
+
+#define CLIENTS  16
+#define WATCHERS 200
+#define MAX_BODY ((size_t)64 << 20)
+
+/* ---- the server under test ---- */
+
+struct bench {
+	const char *binary;
+	int port;
+	char dir[64];
+	struct process *proc;
+	struct tls_config *tls;
+	struct http_client *clients[CLIENTS];
+	char value[1001];
+};
+
+static double cpu_us(pid_t pid)
+{
+	_cleanup_free_ char *dir = mem_fmt("/proc/%d/task", (int)pid);
+	DIR *d = opendir(dir);
+	double sum = 0;
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		_cleanup_free_ char *file = mem_fmt("%s/%s/schedstat", dir, e->d_name);
+		FILE *f = e->d_name[0] == '.' ? NULL : fopen(file, "re");
+		unsigned long long ns;
+
+		if (f && fscanf(f, "%llu", &ns) == 1)
+			sum += (double)ns / 1000;
+		if (f)
+			fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return sum;
+}
+
+static double pss_mb(pid_t pid)
+{
+	_cleanup_free_ char *file = mem_fmt("/proc/%d/smaps_rollup", (int)pid);
+	FILE *f = fopen(file, "re");
+	char line[256];
+	long kb = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Pss: %ld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return (double)kb / 1024;
+}
+
+static struct err *server_spawn(struct bench *b, struct arena *a)
+{
+	const char *argv[] = { b->binary, "apiserver", "--data-dir",
+			       b->dir,    "--listen",  arena_fmt(a, "127.0.0.1:%d", b->port).p,
+			       NULL };
+	int log = open(arena_fmt(a, "%s.log", b->dir).p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+		       0600);
+	struct process_opts opts = {
+		.argv = argv, .stdin_fd = -1, .stdout_fd = log, .stderr_fd = log, .pdeathsig = true
+	};
+	struct err *e = process_start(&opts, &b->proc);
+
+	close(log);
+	return e;
+}
+
+static struct err *make_clients(struct bench *b, struct arena *a)
+{
+	struct kubeconfig k;
+	struct tls_opts t = { 0 };
+	struct http_client_opts o = { .address = arena_fmt(a, "127.0.0.1:%d", b->port) };
+
+	TRY(kubeconfig_load(a, arena_fmt(a, "%s/admin.kubeconfig", b->dir).p, NULL, &k));
+	t.ca_pem = k.ca_pem;
+	t.cert_pem = k.cert_pem;
+	t.key_pem = k.key_pem;
+	TRY(tls_config_new(&t, &b->tls));
+	o.tls = b->tls;
+	for (int i = 0; i < CLIENTS; i++)
+		b->clients[i] = http_client_new(&o);
+	return NULL;
+}
+
+static void drop_clients(struct bench *b)
+{
+	for (int i = 0; i < CLIENTS; i++)
+		b->clients[i] = http_client_free(b->clients[i]);
+	tls_config_unref(b->tls);
+	b->tls = NULL;
+}
+
+static struct err *is_ready(struct bench *b, struct arena *a)
+{
+	const struct http_client_request req = { .target = STR("/readyz") };
+	struct http_client_response resp;
+
+	if (!b->clients[0])
+		TRY(make_clients(b, a));
+	TRY(http_client_do(b->clients[0], a, &req, MAX_BODY, &resp));
+	if (resp.status != 200)
+		return err_new(ERR_UNAVAILABLE, "/readyz: %d", resp.status);
+	return NULL;
+}
+
+/* From exec to the first "ok" of /readyz. */
+static struct err *server_start(struct bench *b, double *ret_ms)
+{
+	struct mono start = mono_now();
+	_cleanup_arena_ struct arena *keep = arena_new();
+
+	TRY(server_spawn(b, keep));
+	for (;;) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		struct err *e = is_ready(b, a);
+		int status;
+
+		if (!e)
+			break;
+		if (process_exited(b->proc, &status) || mono_ms_since(start) > 30000)
+			return err_wrap(e, "the server did not start (see %s.log)", b->dir);
+		err_ignore(e, "it is still starting");
+		TRY(fiber_sleep_ms(2));
+	}
+	*ret_ms = (double)(mono_now().ns - start.ns) / 1e6;
+	return NULL;
+}
+
+static struct err *server_stop(struct bench *b)
+{
+	int status;
+
+	drop_clients(b);
+	process_kill(b->proc, SIGTERM);
+	TRY(process_wait(b->proc, &status));
+	b->proc = process_free(b->proc);
+	return NULL;
+}
+
+/* ---- load ---- */
+
+struct op {
+	const char *method, *content_type;
+	struct str target, body, accept_encoding;
+};
+
+struct load {
+	struct bench *b;
+	void (*make)(const struct bench *b, struct arena *a, int i, struct op *ret);
+	int total, next, want_status;
+};
+
+static struct err *do_op(struct bench *b, int client, const struct op *op, int want)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct http_client_request req = { .method = op->method,
+					   .target = op->target,
+					   .body = op->body,
+					   .has_body = op->body.n > 0 };
+	struct http_client_response resp;
+
+	if (op->content_type)
+		http_headers_add(a, &req.headers, STR("content-type"), str_from(op->content_type));
+	if (op->accept_encoding.n)
+		http_headers_add(a, &req.headers, STR("accept-encoding"), op->accept_encoding);
+	TRY(http_client_do(b->clients[client], a, &req, MAX_BODY, &resp));
+	if (resp.status != want)
+		return err_new(ERR_UNKNOWN, "%s " STR_FMT ": %d " STR_FMT, op->method,
+			       STR_ARG(op->target), resp.status,
+			       STR_ARG(str_sub(resp.body, 0, MIN(resp.body.n, 300))));
+	return NULL;
+}
+
+struct load_client {
+	struct load *l;
+	int id;
+};
+
+static struct err *load_run(void *arg)
+{
+	struct load_client *c = arg;
+	struct load *l = c->l;
+
+	while (l->next < l->total) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		struct op op = { .method = "GET" };
+
+		l->make(l->b, a, l->next++, &op);
+		TRY(do_op(l->b, c->id, &op, l->want_status));
+	}
+	return NULL;
+}
+
+struct result {
+	double us, per_s;
+};
+
+static struct err *load(struct bench *b, int total, int clients, int want_status,
+			void (*make)(const struct bench *b, struct arena *a, int i, struct op *ret),
+			struct result *ret)
+{
+	struct load l = { .b = b, .make = make, .total = total, .want_status = want_status };
+	struct load_client c[CLIENTS];
+	struct fiber_group *g = fiber_group_new();
+	double cpu = cpu_us(process_pid(b->proc));
+	struct mono start = mono_now();
+
+	for (int i = 0; i < clients; i++) {
+		c[i] = (struct load_client){ &l, i };
+		fiber_group_add(g, "client", load_run, &c[i]);
+	}
+	TRY(fiber_group_join(g));
+	ret->us = (cpu_us(process_pid(b->proc)) - cpu) / total;
+	ret->per_s = total / ((double)(mono_now().ns - start.ns) / 1e9);
+	return NULL;
+}
+
+/* ---- the operations ---- */
+
+#define CMS "/api/v1/namespaces/default/configmaps"
+
+static void op_create(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "POST";
+	op->content_type = "application/json";
+	op->target = STR(CMS);
+	op->body = arena_fmt(a,
+			     "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":"
+			     "\"cm-%05d\",\"labels\":{\"app\":\"bench\",\"tenth\":\"%d\"}},"
+			     "\"data\":{\"key\":\"%s\"}}",
+			     i, i % 10, b->value);
+}
+
+static void op_get(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->target = arena_fmt(a, CMS "/cm-%05d", i % 5000);
+}
+
+static void op_merge(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "PATCH";
+	op->content_type = "application/merge-patch+json";
+	op->target = arena_fmt(a, CMS "/cm-%05d", i % 5000);
+	op->body = arena_fmt(a, "{\"data\":{\"other\":\"%d\"}}", i);
+}
+
+static void op_apply(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "PATCH";
+	op->content_type = "application/apply-patch+yaml";
+	op->target = arena_fmt(a, CMS "/cm-%05d?fieldManager=bench&force=true", i % 5000);
+	op->body = arena_fmt(a,
+			     "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":"
+			     "\"cm-%05d\"},\"data\":{\"applied\":\"%d\"}}",
+			     i % 5000, i);
+}
+
+static void op_delete_upper(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "DELETE";
+	op->target = arena_fmt(a, CMS "/cm-%05d", i + 5000);
+}
+
+static void op_list(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->target = STR(CMS);
+	op->accept_encoding = STR("gzip");
+}
+
+static void op_list_label(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->target = STR(CMS "?labelSelector=tenth%3D3");
+	op->accept_encoding = STR("gzip");
+}
+
+static void op_crd(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "POST";
+	op->content_type = "application/json";
+	op->target = STR("/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+	op->body = STR(
+		"{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\","
+		"\"metadata\":{\"name\":\"things.bench.example.com\"},\"spec\":{\"group\":"
+		"\"bench.example.com\",\"scope\":\"Namespaced\",\"names\":{\"plural\":\"things\","
+		"\"singular\":\"thing\",\"kind\":\"Thing\"},\"versions\":[{\"name\":\"v1\","
+		"\"served\":true,\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":"
+		"\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"required\":[\"size\"],"
+		"\"properties\":{\"size\":{\"type\":\"integer\",\"minimum\":1},\"mode\":{\"type\":"
+		"\"string\",\"enum\":[\"a\",\"b\"],\"default\":\"a\"},\"text\":{\"type\":"
+		"\"string\","
+		"\"maxLength\":4096},\"list\":{\"type\":\"array\",\"maxItems\":10,\"items\":{"
+		"\"type\":\"string\",\"pattern\":\"^[a-z]+$\"}}}}}}}}]}}");
+}
+
+#define THINGS "/apis/bench.example.com/v1/namespaces/default/things"
+
+static void op_things(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->target = STR(THINGS);
+}
+
+static void op_create_thing(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "POST";
+	op->content_type = "application/json";
+	op->target = STR(THINGS);
+	op->body = arena_fmt(a,
+			     "{\"apiVersion\":\"bench.example.com/v1\",\"kind\":\"Thing\","
+			     "\"metadata\":{\"name\":\"thing-%05d\"},\"spec\":{\"size\":%d,"
+			     "\"text\":\"%s\",\"list\":[\"abc\",\"def\"]}}",
+			     i, i + 1, b->value);
+}
+
+/* ---- watches ---- */
+
+struct watcher {
+	struct bench *b;
+	struct http_client *client;
+	long *events;
+	struct waitq *wake;
+	bool *opened;
+};
+
+static struct err *watch_run(void *arg)
+{
+	struct watcher *w = arg;
+	_cleanup_arena_ struct arena *a = arena_new();
+	const struct http_client_request req = {
+		.target =
+			STR("/api/v1/namespaces/watched/configmaps?watch=true&resourceVersion=0")
+	};
+	_cleanup_(http_call_freep) struct http_call *call = NULL;
+	struct http_client_response resp;
+	_cleanup_free_ char *buf = mem_alloc(65536);
+	size_t n;
+
+	TRY(http_client_start(w->client, a, &req, &resp, &call));
+	if (resp.status != 200)
+		return err_new(ERR_UNKNOWN, "watch: %d", resp.status);
+	*w->opened = true;
+	waitq_wake_all(w->wake);
+	for (;;) {
+		TRY(http_call_read(call, buf, 65536, &n));
+		if (!n)
+			return NULL;
+		for (const char *p = buf; (p = memchr(p, '\n', (size_t)(buf + n - p))); p++)
+			++*w->events;
+		waitq_wake_all(w->wake);
+	}
+}
+
+static void op_namespace(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "POST";
+	op->content_type = "application/json";
+	op->target = STR("/api/v1/namespaces");
+	op->body = STR("{\"apiVersion\":\"v1\",\"kind\":\"Namespace\","
+		       "\"metadata\":{\"name\":\"watched\"}}");
+}
+
+static void op_create_watched(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op_create(b, a, i, op);
+	op->target = STR("/api/v1/namespaces/watched/configmaps");
+}
+
+#define FANOUT_OPS 500
+
+/* CPU beyond that of the same writes unwatched, per delivered event. */
+static struct err *fan_out(struct bench *b, double plain_us, double *ret_us)
+{
+	struct http_client_opts o = { .address = STR_EMPTY, .tls = b->tls };
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct watcher *w = arena_array(a, WATCHERS, sizeof(*w));
+	struct fiber **f = arena_array(a, WATCHERS, sizeof(struct fiber *));
+	bool *opened = arena_array(a, WATCHERS, sizeof(*opened));
+	struct waitq wake;
+	struct result r;
+	long events = 0;
+	double cpu;
+
+	o.address = arena_fmt(a, "127.0.0.1:%d", b->port);
+	waitq_init(&wake);
+	TRY(load(b, 1, 1, 201, op_namespace, &r));
+	for (int i = 0; i < WATCHERS; i++) {
+		w[i] = (struct watcher){ b, http_client_new(&o), &events, &wake, &opened[i] };
+		f[i] = fiber_spawn(fiber_loop(), "watcher", watch_run, &w[i]);
+	}
+	for (int i = 0; i < WATCHERS; i++)
+		while (!opened[i] && !fiber_done(f[i]))
+			TRY(waitq_wait(&wake));
+	events = 0;
+	cpu = cpu_us(process_pid(b->proc));
+	TRY(load(b, FANOUT_OPS, CLIENTS, 201, op_create_watched, &r));
+	while (events < (long)FANOUT_OPS * WATCHERS)
+		TRY(waitq_wait(&wake));
+	*ret_us = (cpu_us(process_pid(b->proc)) - cpu - plain_us * FANOUT_OPS) /
+		  ((double)FANOUT_OPS * WATCHERS);
+	for (int i = 0; i < WATCHERS; i++) {
+		fiber_cancel(f[i]);
+		err_ignore(fiber_join(f[i]), "it was cancelled");
+		fiber_unref(f[i]);
+		http_client_free(w[i].client);
+	}
+	return NULL;
+}
+
+/* ---- the table ---- */
+
+static void row(const char *name, double ours, const char *unit, double target, double upstream)
+{
+	printf("%-34s %9.1f %-3s %9.1f %9.1f  %s\n", name, ours, unit, target, upstream,
+	       ours <= target ? "met" : "missed");
+	fflush(stdout);
+}
+
+static void row_failed(const char *name, struct err *e)
+{
+	printf("%-34s not measured: %.*s\n", name, STR_ARG(err_msg(e)));
+	err_ignore(e, "it is in the table");
+}
+
+static struct err *
+measure_op(struct bench *b, const char *name, int n, int status,
+	   void (*make)(const struct bench *b, struct arena *a, int i, struct op *ret),
+	   double divisor, const char *unit, double target, double upstream, struct result *ret)
+{
+	struct result r = { 0 };
+	struct err *e = load(b, n, CLIENTS, status, make, &r);
+
+	if (e)
+		row_failed(name, e);
+	else
+		row(name, r.us / divisor, unit, target, upstream);
+	*ret = r;
+	return NULL;
+}
+
+/* CRDs are served a moment after they are created. */
+static struct err *custom_resources(struct bench *b)
+{
+	struct result r;
+	struct mono start = mono_now();
+
+	TRY(load(b, 1, 1, 201, op_crd, &r));
+	for (;;) {
+		struct err *e = load(b, 1, 1, 200, op_things, &r);
+
+		if (!e)
+			return NULL;
+		if (mono_ms_since(start) > 10000)
+			return e;
+		err_ignore(e, "not yet served");
+		TRY(fiber_sleep_ms(20));
+	}
+}
+
+static struct err *measure_all(struct bench *b)
+{
+	struct result r, create;
+	double ms, us;
+	struct err *e;
+
+	TRY(server_start(b, &ms));
+	printf("%-34s %9.1f ms  (makes its keys)\n", "first start to /readyz ok", ms);
+	TRY(server_stop(b));
+	TRY(server_start(b, &ms));
+	row("start to /readyz ok", ms, "ms", 50, 2900);
+	TRY(fiber_sleep_ms(1500));
+	row("memory (PSS), idle", pss_mb(process_pid(b->proc)), "MB", 10, 315);
+	TRY(measure_op(b, "create ConfigMap, durable", 10000, 201, op_create, 1, "us", 60, 1304,
+		       &create));
+	printf("%-34s %9.0f /s\n", "  (creates per second)", create.per_s);
+	row("memory (PSS), 10,000 objects", pss_mb(process_pid(b->proc)), "MB", 40, 749);
+	TRY(measure_op(b, "get", 20000, 200, op_get, 1, "us", 25, 664, &r));
+	printf("%-34s %9.0f /s\n", "  (gets per second)", r.per_s);
+	TRY(measure_op(b, "merge patch", 5000, 200, op_merge, 1, "us", 80, 1938, &r));
+	TRY(measure_op(b, "server-side apply", 2000, 200, op_apply, 1, "us", 120, 2190, &r));
+	TRY(load(b, 5000, CLIENTS, 200, op_delete_upper, &r));
+	TRY(measure_op(b, "list 5,000 (7 MB, gzip offered)", 32, 200, op_list, 1000, "ms", 8, 66.5,
+		       &r));
+	TRY(measure_op(b, "list 500 of 5,000 by label", 64, 200, op_list_label, 1000, "ms", 1.5,
+		       9.5, &r));
+	e = custom_resources(b);
+	if (e)
+		row_failed("create custom resource (schema)", e);
+	else
+		TRY(measure_op(b, "create custom resource (schema)", 5000, 201, op_create_thing, 1,
+			       "us", 80, 1590, &r));
+	e = fan_out(b, create.us, &us);
+	if (e)
+		row_failed("watch fan-out, per event", e);
+	else
+		row("watch fan-out, per event", us, "us", 2, 24.6);
+	printf("%-34s %9.1f MB\n", "memory (PSS), at the end", pss_mb(process_pid(b->proc)));
+	return server_stop(b);
+}
+
+static struct err *bench_run(void *arg)
+{
+	struct bench *b = arg;
+
+	printf("%-34s %9s     %9s %9s\n", "CPU per operation", "ours", "target", "upstream");
+	return measure_all(b);
+}
+
+int main(int argc, char **argv)
+{
+	struct bench b = { .binary = argc > 1 ? argv[1] : "build/isoplane",
+			   .port = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 16643 };
+	struct err *e;
+
+	snprintf(b.dir, sizeof(b.dir), "/tmp/bench-apiserver-XXXXXX");
+	if (argc > 3 || b.port <= 0 || b.port > 65535 || !mkdtemp(b.dir)) {
+		fprintf(stderr, "usage: bench-apiserver [ISOPLANE [PORT]]\n");
+		return 2;
+	}
+	memset(b.value, 'x', sizeof(b.value) - 1);
+	e = fiber_main(bench_run, &b);
+	process_free(b.proc);
+	err_ignore(file_remove_tree(b.dir), "only a leftover");
+	if (!e)
+		return 0;
+	fprintf(stderr, "bench-apiserver: %.*s\n", STR_ARG(err_msg(e)));
+	return 1;
+}
