@@ -562,24 +562,24 @@ static void apiservice_check(struct api_request *rq, const struct json *obj, str
 		cause_required(e, STR("spec.service.name"), NULL);
 }
 
-static const struct column apiservice_columns[] = {
-	{ .name = STR_INIT("Name"), .type = STR_INIT("string"), .format = STR_INIT("name") },
-	{ .name = STR_INIT("Service"), .type = STR_INIT("string") },
-	{ .name = STR_INIT("Available"), .type = STR_INIT("string") },
-	{ .name = STR_INIT("Age"), .type = STR_INIT("string") },
-};
+static void apiservice_service_cell(struct arena *a, const struct json *svc, struct json *cells)
+{
+	if (!svc)
+		cell_str(a, cells, STR("Local"));
+	else
+		cell_str(a, cells,
+			 arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(json_str_at(svc, "namespace")),
+				   STR_ARG(json_str_at(svc, "name"))));
+}
 
-static void apiservice_cells(struct arena *a, const struct json *obj, struct json *cells)
+static void apiservice_cell(struct arena *a, const struct json *obj, struct str column,
+			    struct json *cells)
 {
 	const struct json *c = condition_find(json_get(obj, "status"), "Available");
-	const struct json *svc = json_at(obj, "spec.service");
 
-	cell_str(a, cells, meta_name(obj));
-	cell_str(a, cells,
-		 svc ? arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(json_str_at(svc, "namespace")),
-				 STR_ARG(json_str_at(svc, "name")))
-		     : STR("Local"));
-	if (!c)
+	if (str_eqz(column, "Service"))
+		apiservice_service_cell(a, json_at(obj, "spec.service"), cells);
+	else if (!c)
 		cell_str(a, cells, STR("Unknown"));
 	else if (str_eqz(json_str_at(c, "status"), "True"))
 		cell_str(a, cells, STR("True"));
@@ -587,16 +587,13 @@ static void apiservice_cells(struct arena *a, const struct json *obj, struct jso
 		cell_str(a, cells,
 			 arena_fmt(a, STR_FMT " (" STR_FMT ")", STR_ARG(json_str_at(c, "status")),
 				   STR_ARG(json_str_at(c, "reason"))));
-	cell_age(a, cells, json_at(obj, "metadata.creationTimestamp"));
 }
 
 const struct strategy apiservice_strategy = {
 	.needs_rv = true,
 	.prepare_create = apiservice_prepare_create,
 	.validate = apiservice_check,
-	.columns = apiservice_columns,
-	.n_columns = ARRAY_LEN(apiservice_columns),
-	.cells = apiservice_cells,
+	.cell = apiservice_cell,
 };
 
 struct err *aggregate_init(struct apiserver *s)

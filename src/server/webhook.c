@@ -385,26 +385,17 @@ static void webhook_check(struct api_request *rq, const struct json *obj, struct
 	}
 }
 
-static const struct column webhook_columns[] = {
-	{ .name = STR_INIT("Name"), .type = STR_INIT("string"), .format = STR_INIT("name") },
-	{ .name = STR_INIT("Webhooks"), .type = STR_INIT("integer") },
-	{ .name = STR_INIT("Age"), .type = STR_INIT("string") },
-};
-
-static void webhook_cells(struct arena *a, const struct json *obj, struct json *cells)
+static void webhook_cell(struct arena *a, const struct json *obj, struct str column UNUSED,
+			 struct json *cells)
 {
-	cell_str(a, cells, meta_name(obj));
 	cell_int(a, cells, (int64_t)json_len(json_get(obj, "webhooks")));
-	cell_age(a, cells, json_at(obj, "metadata.creationTimestamp"));
 }
 
 const struct strategy webhook_config_strategy = {
 	.generation = true,
 	.needs_rv = true,
 	.validate = webhook_check,
-	.columns = webhook_columns,
-	.n_columns = ARRAY_LEN(webhook_columns),
-	.cells = webhook_cells,
+	.cell = webhook_cell,
 };
 
 struct err *webhook_init(struct apiserver *s)
