@@ -43,8 +43,6 @@ void store_init(struct store *s, struct loop *l, const struct store_engine_ops *
 		struct rev rev);
 void store_fini(struct store *s);
 void store_add_count(struct store *s, struct str resource, int64_t delta);
-/* Whether anybody would be told of a change to this resource. */
-bool store_is_watched(const struct store *s, struct str resource);
 /* In revision order. */
 void store_deliver(struct store *s, const struct store_event *ev);
 /* After the events of some commits: rev is the last of them. */

@@ -101,13 +101,6 @@ static struct watch_bucket *bucket_find(const struct store *s, struct str resour
 	return b;
 }
 
-bool store_is_watched(const struct store *s, struct str resource)
-{
-	const struct watch_bucket *b = bucket_find(s, resource);
-
-	return b && !list_empty(&b->watches);
-}
-
 static bool watch_wants(const struct store_watch *w, const struct obj *o, struct rev rev)
 {
 	return rev.n > w->from.n && (str_empty(w->ns) || str_eq(w->ns, o->ns)) &&
