@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the provisioner of the StorageClass `local` and the node agent agree on. A PersistentVolume
+ * of ours is of type `local`, bound by node affinity to one node; its path is DIR/NAME with the
+ * volume's own name (a directory; with volumeMode Block a sparse file of that name and ".img"). The
+ * node agent makes it before the first mount, and when the PersistentVolume is deleted removes it
+ * and then the finalizer.
+ */
+
+#define LOCAL_VOLUME_CLASS       "local"
+#define LOCAL_VOLUME_PROVISIONER "isoplane.dev/local"
+#define LOCAL_VOLUME_FINALIZER   "isoplane.dev/local-volume"
+/* On the PersistentVolume: who made it. */
+#define LOCAL_VOLUME_ANNOTATION "pv.kubernetes.io/provisioned-by"
