@@ -2,6 +2,7 @@
 #include "server/aggregate.h"
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "base/arena.h"
 #include "base/encode.h"
 #include "base/err.h"
@@ -590,6 +591,7 @@ static void apiservice_cell(struct arena *a, const struct json *obj, struct str 
 }
 
 const struct strategy apiservice_strategy = {
+	.check_name = name_check_path_segment, /* the core group's is "v1." */
 	.needs_rv = true,
 	.prepare_create = apiservice_prepare_create,
 	.validate = apiservice_check,

@@ -103,6 +103,7 @@ struct api_request {
 	/* answers besides the body */
 	struct json *warnings; /* array of strings, or NULL */
 	bool created;          /* 201 instead of 200 */
+	void *strategy_data;   /* a strategy's own, over the attempts of one request */
 	bool bypass_admission; /* writes of the server's own bookkeeping */
 };
 
@@ -130,4 +131,9 @@ MUST_USE struct err *negotiate(struct api_request *rq);
  */
 MUST_USE SUSPENDS struct err *body_read(struct api_request *rq, struct str *ret,
 					enum media *ret_media);
+/* Text to a tree that is an object; ret_dups as for json_parse_dups, may be NULL. */
+MUST_USE struct err *body_parse(struct api_request *rq, struct str text, enum media media,
+				struct json **ret, struct json **ret_dups);
 MUST_USE SUSPENDS struct err *body_decode(struct api_request *rq, struct json **ret);
+/* The same checks for a tree that is there already (patch results). */
+MUST_USE struct err *body_check(struct api_request *rq, struct json *obj, struct json *dups);

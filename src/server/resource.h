@@ -83,7 +83,7 @@ struct resource_version {
 	 * resource_schema(). */
 	struct str type;
 	const struct schema *schema;
-	const struct column *columns; /* n 0: Name and Age (custom), or the strategy's */
+	const struct column *columns; /* built-in: all; custom: what follows Name; n 0: Age */
 	size_t n_columns;
 	const struct subresource *subresources;
 	size_t n_subresources;
@@ -115,6 +115,7 @@ struct strategy {
 	bool delete_returns_obj; /* 200 with the object instead of a Status */
 	bool orphan_by_default;
 	bool virtual_kind; /* never stored: create answers by itself (reviews) */
+	bool keeps_status; /* a status sent on create is kept (Node) */
 
 	/* create and update, in this order */
 	void (*set_defaults)(struct api_request *rq, struct json *obj);
@@ -143,10 +144,9 @@ struct strategy {
 	/* virtual kinds: answers a create. SUSPENDS */
 	MUST_USE struct err *(*answer)(struct api_request *rq, struct json *obj, struct json **ret);
 
-	/* Tables: as many cells as columns; ages from now (of the row's metadata) */
-	const struct column *columns;
-	size_t n_columns;
-	void (*cells)(struct arena *a, const struct json *obj, struct json *cells);
+	/* Tables: adds the cell of a column that has no path. */
+	void (*cell)(struct arena *a, const struct json *obj, struct str column,
+		     struct json *cells);
 };
 
 struct resource {

@@ -3,22 +3,29 @@
 
 /*
  * The transaction a write is about to commit. Strategies add operations to it (an IPAddress beside
- * its Service), so that all of it happens or nothing.
+ * its Service), so that all of it happens or nothing. Operation 0 is the object itself.
  */
 
 #include "store/store.h"
+
+struct apiserver;
 
 #define WRITE_MAX_OPS 16
 
 struct write {
 	struct store_op ops[WRITE_MAX_OPS];
 	size_t n;
-	/* attempts so far; failed: index of the strategy's op that failed the last time, or -1 */
-	int attempt;
-	int failed;
+	int attempt; /* so far */
+	int failed;  /* index of the operation that failed the last time, or -1 */
 };
 
-/* Takes o. expect as in struct store_op. Keys are borrowed until the commit. */
+/* Takes o. Keys are borrowed until the commit; expect as in struct store_op. */
 void write_put(struct write *w, const struct store_key *key, const struct obj *o,
 	       struct rev expect);
 void write_del(struct write *w, const struct store_key *key, struct rev expect);
+/* Drops all objects: for another attempt, or at the end. */
+void write_fini(struct write *w);
+#define _cleanup_write_ _cleanup_(write_fini)
+/* A failed expectation is no error: *ret_conflict is set, failed and attempt are moved on. */
+MUST_USE SUSPENDS struct err *write_commit(struct apiserver *s, struct write *w,
+					   bool *ret_conflict);

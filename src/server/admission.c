@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/admission.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "server/errors.h"
+#include "server/server.h"
+
+struct str admission_op_name(enum admission_op op)
+{
+	switch (op) {
+	case ADMISSION_CREATE:
+		return STR("CREATE");
+	case ADMISSION_UPDATE:
+		return STR("UPDATE");
+	case ADMISSION_DELETE:
+		return STR("DELETE");
+	case ADMISSION_CONNECT:
+		return STR("CONNECT");
+	}
+	return STR_EMPTY;
+}
+
+void admission_add(struct apiserver *s, struct admission_plugin *p)
+{
+	list_push_back(&s->admission, &p->link);
+}
+
+static bool admission_plugin_wants(struct admission_plugin *p, const struct admission *ad)
+{
+	return !p->wants || p->wants(p, ad);
+}
+
+bool admission_wanted(struct apiserver *s, const struct admission *ad)
+{
+	struct admission_plugin *p;
+
+	list_for_each(p, &s->admission, link) {
+		if (admission_plugin_wants(p, ad))
+			return true;
+	}
+	return false;
+}
+
+struct err *admission_mutate(struct apiserver *s, struct admission *ad)
+{
+	struct admission_plugin *p;
+
+	list_for_each(p, &s->admission, link) {
+		if (p->mutate && admission_plugin_wants(p, ad))
+			TRY(p->mutate(p, ad));
+	}
+	return NULL;
+}
+
+struct err *admission_validate(struct apiserver *s, struct admission *ad)
+{
+	struct admission_plugin *p;
+
+	list_for_each(p, &s->admission, link) {
+		if (p->validate && admission_plugin_wants(p, ad))
+			TRY(p->validate(p, ad));
+	}
+	return NULL;
+}
+
+struct err *admission_deny(const struct admission *ad, const char *fmt, ...)
+{
+	struct str text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = arena_vfmt(ad->rq->arena, fmt, ap);
+	va_end(ap);
+	return error_forbidden(ad->res, ad->name, STR_FMT, STR_ARG(text));
+}

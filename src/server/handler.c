@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * One exchange, step by step:
+ *     path -> authenticate -> authorize -> (delegate | other path | resource)
+ *     resource: route -> negotiate -> options -> the verb
+ */
+
+#include "server/handler.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/rand.h"
+#include "io/fiber.h"
+#include "io/http-server.h"
+#include "server/engine.h"
+#include "server/errors.h"
+#include "server/request.h"
+#include "server/respond.h"
+#include "server/server.h"
+
+void apiserver_add_path(struct apiserver *s, struct path_handler *h)
+{
+	list_push_back(&s->paths, &h->link);
+}
+
+struct path_handler *apiserver_next_path(struct apiserver *s, struct path_handler *prev)
+{
+	struct list *next = prev ? prev->link.next : s->paths.next;
+
+	return next == &s->paths ? NULL : list_entry(next, struct path_handler, link);
+}
+
+void apiserver_add_delegate(struct apiserver *s, struct delegate *d)
+{
+	list_push_back(&s->delegates, &d->link);
+}
+
+static struct err *handler_text_404(struct api_request *rq)
+{
+	respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+	return NULL;
+}
+
+static bool path_fits(const char *pattern, struct str path)
+{
+	struct str p = str_from(pattern);
+
+	if (str_strip_suffix(&p, STR("*")))
+		return str_has_prefix(path, p);
+	return str_eq(p, path);
+}
+
+static struct err *handler_path(struct api_request *rq)
+{
+	struct path_handler *h;
+	struct str path = rq->path;
+
+	if (path.n > 1 && path.p[path.n - 1] == '/')
+		path.n--;
+	list_for_each(h, &rq->server->paths, link) {
+		if (path_fits(h->path, path))
+			return h->handle(h, rq);
+	}
+	if (!str_empty(rq->group) && registry_has_group(rq->server->registry, rq->group))
+		return error_no_path();
+	return handler_text_404(rq);
+}
+
+static struct err *handler_subresource(struct api_request *rq)
+{
+	if (rq->subres->handle)
+		return rq->subres->handle(rq);
+	if (str_eqz(rq->subres->name, "scale"))
+		return serve_scale(rq);
+	switch (rq->verb) {
+	case VERB_GET:
+		return serve_get(rq);
+	case VERB_UPDATE:
+		return serve_update(rq);
+	case VERB_PATCH:
+		return serve_patch(rq);
+	case VERB_LIST:
+	case VERB_WATCH:
+	case VERB_CREATE:
+	case VERB_DELETE:
+	case VERB_DELETECOLLECTION:
+	case VERB_OTHER:
+		break;
+	}
+	return error_bad_method();
+}
+
+static struct err *handler_verb(struct api_request *rq)
+{
+	if (rq->subres)
+		return handler_subresource(rq);
+	switch (rq->verb) {
+	case VERB_GET:
+		return serve_get(rq);
+	case VERB_LIST:
+		return serve_list(rq);
+	case VERB_WATCH:
+		return serve_watch(rq);
+	case VERB_CREATE:
+		return serve_create(rq);
+	case VERB_UPDATE:
+		return serve_update(rq);
+	case VERB_PATCH:
+		return serve_patch(rq);
+	case VERB_DELETE:
+		return serve_delete(rq);
+	case VERB_DELETECOLLECTION:
+		return serve_deletecollection(rq);
+	case VERB_OTHER:
+		break;
+	}
+	return error_bad_method();
+}
+
+static struct err *handler_run(struct api_request *rq)
+{
+	struct delegate *d;
+
+	TRY(path_parse(rq, rq->http->method, rq->http->path));
+	TRY(authenticate(rq));
+	TRY(authorize(rq));
+	list_for_each(d, &rq->server->delegates, link) {
+		if (d->claims(d, rq))
+			return d->serve(d, rq);
+	}
+	if (!rq->is_resource)
+		return handler_path(rq);
+	if (!registry_has_group(rq->server->registry, rq->group))
+		return handler_text_404(rq);
+	TRY(route(rq));
+	TRY(negotiate(rq));
+	TRY(options_parse(rq));
+	return handler_verb(rq);
+}
+
+struct err *handler_serve(struct http_exchange *x, void *server)
+{
+	const struct http_request *http = http_request(x);
+	struct api_request *rq = arena_new_obj(http->arena, struct api_request);
+	struct err *e;
+
+	*rq = (struct api_request){
+		.server = server,
+		.x = x,
+		.http = http,
+		.arena = http->arena,
+		.now = wall_now(),
+		.opt = { .grace = -1 },
+	};
+	http_set_header(x, "Audit-Id", rand_uuid(rq->arena));
+	http_set_header(x, "Cache-Control", STR("no-cache, private"));
+	e = handler_run(rq);
+	if (e)
+		respond_error(rq, e);
+	return NULL;
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Lists: one snapshot, in key order, paged by a token that names the snapshot and where to go on.
+ * Items are spans of the stored objects unless a Table or an old schema needs their trees.
+ */
+
+#include "api/meta.h"
+#include "api/selector.h"
+#include "api/status.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/encode.h"
+#include "base/err.h"
+#include "io/http-server.h"
+#include "server/delete-options.h"
+#include "server/engine.h"
+#include "server/errors.h"
+#include "server/object.h"
+#include "server/request.h"
+#include "server/respond.h"
+#include "server/server.h"
+#include "server/table.h"
+#include "json/json.h"
+#include "json/yaml.h"
+
+#define EXPIRED_TEXT                                                                               \
+	"The provided continue parameter is too old to display a consistent list result. You can " \
+	"start a new list without the continue parameter, or use the continue token in this "      \
+	"response to retrieve the remainder of the results. Continuing with the provided token "   \
+	"results in an inconsistent list - objects that were created, modified, or deleted "       \
+	"between "                                                                                 \
+	"the time the first chunk was returned and now may show up in the list."
+
+struct lister {
+	struct api_request *rq;
+	struct buf items;
+	size_t n;
+	struct json *trees; /* Table, metadata, YAML and pretty answers work on trees */
+	struct table_view view;
+	struct json *table;
+	struct err *e;
+	struct str last_ns, last_name;
+	struct arena *item_arena;
+};
+
+static bool list_on_trees(const struct api_request *rq)
+{
+	return rq->out.form != OUTPUT_PLAIN || rq->out.pretty || rq->out.media != MEDIA_JSON;
+}
+
+static bool list_matches(const struct api_request *rq, const struct obj *o)
+{
+	return (!rq->opt.labels || selector_matches_obj_labels(rq->opt.labels, o)) &&
+	       (!rq->opt.fields || selector_matches_obj_fields(rq->opt.fields, o));
+}
+
+static struct err *list_add_tree(struct lister *l, const struct obj *o)
+{
+	struct api_request *rq = l->rq;
+	struct json *tree = NULL;
+
+	TRY(object_tree(rq, o, &tree));
+	if (rq->out.form == OUTPUT_TABLE) {
+		table_add(&l->view, l->table, tree);
+	} else if (rq->out.form == OUTPUT_METADATA) {
+		json_push(l->trees, table_metadata(&l->view, tree));
+	} else {
+		if (!rq->res->custom) {
+			json_delz(tree, "kind");
+			json_delz(tree, "apiVersion");
+		}
+		json_push(l->trees, tree);
+	}
+	return NULL;
+}
+
+static bool list_accept(const struct obj *o, void *ctx)
+{
+	struct lister *l = ctx;
+	struct api_request *rq = l->rq;
+
+	if (l->e || !list_matches(rq, o))
+		return false;
+	if (list_on_trees(rq)) {
+		l->e = list_add_tree(l, o);
+	} else {
+		if (l->n)
+			buf_addc(&l->items, ',');
+		l->e = object_write(rq->server->registry, rq->arena, &l->items, rq->res, rq->v, o,
+				    rq->res->custom);
+	}
+	if (rq->opt.limit) {
+		l->last_ns = arena_str(rq->arena, o->ns);
+		l->last_name = arena_str(rq->arena, o->name);
+	}
+	l->n++;
+	return true;
+}
+
+/* continue tokens: {"v":"meta.k8s.io/v1","rv":7,"start":"ns/name\u0000"} */
+static struct str list_token(struct arena *a, int64_t rv, struct str ns, struct str name)
+{
+	struct json *t = json_object(a);
+	struct str start;
+
+	start = str_empty(ns)
+			? arena_fmt(a, STR_FMT "%c", STR_ARG(name), 0)
+			: arena_fmt(a, STR_FMT "/" STR_FMT "%c", STR_ARG(ns), STR_ARG(name), 0);
+	json_set_str(a, t, "v", STR("meta.k8s.io/v1"));
+	json_set_int(a, t, "rv", rv);
+	json_set_str(a, t, "start", start);
+	return base64url_encode(a, json_text(a, t));
+}
+
+static struct err *list_token_parse(struct api_request *rq, struct store_list_opts *o)
+{
+	struct json *t = NULL;
+	struct str text = STR_EMPTY, start, ns;
+	int64_t rv;
+
+	if (!base64url_decode(rq->arena, rq->opt.cont, &text))
+		return err_new(ERR_BAD_REQUEST,
+			       "continue key is not valid: illegal base64 data at input byte 0");
+	if (json_parse(rq->arena, text, &t) != NULL || !json_is(t, JSON_OBJECT))
+		return err_new(ERR_BAD_REQUEST, "continue key is not valid: not a JSON object");
+	if (!str_eqz(json_str_at(t, "v"), "meta.k8s.io/v1"))
+		return err_new(ERR_BAD_REQUEST,
+			       "continue key is not valid: server does not recognize this encoded "
+			       "version \"" STR_FMT "\"",
+			       STR_ARG(json_str_at(t, "v")));
+	start = json_str_at(t, "start");
+	rv = json_int_at(t, "rv", 0);
+	if (rv == 0 || str_empty(start))
+		return err_new(ERR_BAD_REQUEST,
+			       "continue key is not valid: incorrect encoded start resourceVersion "
+			       "(version meta.k8s.io/v1)");
+	if (start.p[start.n - 1] == 0)
+		start.n--;
+	if (str_find_char(start, '/', 0) < start.n) {
+		str_cut(&start, '/', &ns);
+		o->after_ns = ns;
+	}
+	o->after_name = start;
+	if (rv > 0)
+		o->at.n = (uint64_t)rv;
+	return NULL;
+}
+
+static struct err *list_plan(struct api_request *rq, struct store_list_opts *o)
+{
+	*o = (struct store_list_opts){
+		.resource = rq->res->store_name,
+		.ns = rq->res->namespaced ? rq->ns : STR_EMPTY,
+		.limit = (size_t)rq->opt.limit,
+	};
+	if (!str_empty(rq->opt.cont)) {
+		struct err *e = list_token_parse(rq, o);
+
+		return e ? err_wrap(e, "invalid continue token") : NULL;
+	}
+	/* "0" is what a cache would give: all of it */
+	if (str_eqz(rq->opt.rv_text, "0"))
+		o->limit = 0;
+	if (!rq->opt.rv)
+		return NULL;
+	TRY(engine_wait_rv(rq, rq->opt.rv));
+	if (rq->opt.rv_match == RV_MATCH_EXACT || (rq->opt.rv_match == RV_MATCH_UNSET && o->limit))
+		o->at.n = rq->opt.rv;
+	return NULL;
+}
+
+/* An expired token comes back with one that goes on at the latest revision. */
+static struct err *list_expired(struct api_request *rq, const struct store_list_opts *o,
+				struct err *e)
+{
+	struct json *status;
+
+	err_free(e);
+	if (str_empty(rq->opt.cont) || !rq->x)
+		return err_new(ERR_EXPIRED,
+			       "The resourceVersion for the provided list is too old.");
+	e = err_new(ERR_EXPIRED, EXPIRED_TEXT);
+	status = status_from_err(rq->arena, e);
+	err_free(e);
+	json_set_str(rq->arena, json_sub(rq->arena, status, "metadata"), "continue",
+		     list_token(rq->arena, -1, o->after_ns, o->after_name));
+	rq->out.form = OUTPUT_PLAIN;
+	respond_json(rq, 410, status);
+	return NULL;
+}
+
+static void list_meta(struct lister *l, const struct store_list_result *r, struct json *meta)
+{
+	struct api_request *rq = l->rq;
+	struct arena *a = rq->arena;
+
+	json_set(a, meta, "resourceVersion", json_strf(a, "%llu", (unsigned long long)r->rev.n));
+	if (r->more) {
+		json_set_str(a, meta, "continue",
+			     list_token(a, (int64_t)r->rev.n, l->last_ns, l->last_name));
+		if (!rq->opt.labels && !rq->opt.fields)
+			json_set_int(a, meta, "remainingItemCount", (int64_t)r->remaining);
+	} else if (rq->res->custom && rq->out.form == OUTPUT_PLAIN) {
+		json_set_str(a, meta, "continue", STR_EMPTY);
+	}
+}
+
+static void list_respond_trees(struct lister *l, const struct store_list_result *r)
+{
+	struct api_request *rq = l->rq;
+	struct arena *a = rq->arena;
+	struct json *doc;
+
+	if (rq->out.form == OUTPUT_TABLE) {
+		doc = l->table;
+		list_meta(l, r, json_sub(a, doc, "metadata"));
+		respond_json(rq, 200, doc);
+		return;
+	}
+	doc = json_object(a);
+	if (rq->out.form == OUTPUT_METADATA) {
+		json_set_str(a, doc, "kind", STR("PartialObjectMetadataList"));
+		json_set(a, doc, "apiVersion",
+			 json_strf(a, "meta.k8s.io/" STR_FMT, STR_ARG(rq->out.form_version)));
+	} else {
+		json_set_str(a, doc, "kind", rq->res->list_kind);
+		json_set_str(a, doc, "apiVersion", request_api_version(rq));
+	}
+	list_meta(l, r, json_sub(a, doc, "metadata"));
+	json_set(a, doc, "items", l->trees);
+	respond_json(rq, 200, doc);
+}
+
+static void list_respond(struct lister *l, const struct store_list_result *r)
+{
+	struct api_request *rq = l->rq;
+	_cleanup_buf_ struct buf b = { 0 };
+	struct json *meta = json_object(rq->arena);
+
+	if (list_on_trees(rq)) {
+		list_respond_trees(l, r);
+		return;
+	}
+	list_meta(l, r, meta);
+	buf_addf(&b, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\",\"metadata\":",
+		 STR_ARG(rq->res->list_kind), STR_ARG(request_api_version(rq)));
+	json_write(&b, meta);
+	buf_addz(&b, ",\"items\":[");
+	buf_reserve(&b, l->items.n + 4);
+	buf_add(&b, buf_str(&l->items));
+	buf_fini(&l->items);
+	buf_addz(&b, "]}\n");
+	respond_text(rq, 200, "application/json", buf_str(&b));
+}
+
+/* metadata.name=x in a namespace is a get. */
+static bool list_is_get(struct api_request *rq, const struct store_list_opts *o, struct str *ret)
+{
+	if (!rq->opt.fields || o->at.n || !str_empty(rq->opt.cont) ||
+	    (rq->res->namespaced && str_empty(o->ns)))
+		return false;
+	*ret = selector_required(rq->opt.fields, STR("metadata.name"));
+	return ret->n != 0;
+}
+
+static struct err *list_run(struct lister *l, const struct store_list_opts *o,
+			    struct store_list_result *r)
+{
+	struct api_request *rq = l->rq;
+	struct store_key key = { .resource = o->resource, .ns = o->ns };
+	_cleanup_obj_ const struct obj *obj = NULL;
+
+	if (!list_is_get(rq, o, &key.name))
+		return store_list(rq->server->store, o, list_accept, l, r);
+	*r = (struct store_list_result){ .rev = store_rev(rq->server->store) };
+	TRY(store_get(rq->server->store, &key, &obj));
+	if (obj) {
+		r->rev.n = MAX(r->rev.n, obj->rev.n);
+		list_accept(obj, l);
+	}
+	return NULL;
+}
+
+struct err *serve_list(struct api_request *rq)
+{
+	struct lister l = { .rq = rq, .trees = json_array(rq->arena) };
+	struct store_list_opts o;
+	struct store_list_result r = { { 0 }, false, 0 };
+	struct err *e;
+
+	TRY(list_plan(rq, &o));
+	l.view = table_view(rq, rq->arena);
+	if (rq->out.form == OUTPUT_TABLE)
+		l.table = table_new(&l.view, STR_EMPTY);
+	e = list_run(&l, &o, &r);
+	if (!e)
+		e = l.e;
+	if (e) {
+		buf_fini(&l.items);
+		return err_is(e, ERR_EXPIRED) ? list_expired(rq, &o, e) : e;
+	}
+	list_respond(&l, &r);
+	buf_fini(&l.items);
+	return NULL;
+}
+
+/* deletecollection: each item is a delete of its own */
+struct doomed {
+	struct api_request *rq;
+	struct str *v; /* ns, name pairs */
+	size_t n, cap;
+};
+
+static bool doomed_accept(const struct obj *o, void *ctx)
+{
+	struct doomed *d = ctx;
+
+	if (!list_matches(d->rq, o))
+		return false;
+	if (d->n == d->cap) {
+		size_t cap = d->cap ? d->cap * 2 : 64;
+		struct str *v = arena_array(d->rq->arena, cap, sizeof(*v));
+
+		if (d->n)
+			memcpy(v, d->v, d->n * sizeof(*v));
+		d->v = v;
+		d->cap = cap;
+	}
+	d->v[d->n++] = arena_str(d->rq->arena, o->name);
+	return true;
+}
+
+static struct err *doomed_delete(struct api_request *rq, struct str name, struct buf *items)
+{
+	_cleanup_obj_ const struct obj *o = NULL;
+	struct api_request *one = arena_new_obj(rq->arena, struct api_request);
+	bool gone = false;
+	struct err *e;
+
+	*one = *rq;
+	one->name = name;
+	one->verb = VERB_DELETE;
+	e = engine_delete(one, &o, &gone);
+	if (e && err_is(e, ERR_NOT_FOUND)) {
+		err_ignore(e, "someone else was faster");
+		return NULL;
+	}
+	if (e)
+		return e;
+	if (items->n)
+		buf_addc(items, ',');
+	return object_write(rq->server->registry, rq->arena, items, rq->res, rq->v, o,
+			    rq->res->custom);
+}
+
+struct err *serve_deletecollection(struct api_request *rq)
+{
+	_cleanup_buf_ struct buf items = { 0 };
+	struct doomed d = { .rq = rq };
+	struct store_list_opts o;
+	struct store_list_result r = { { 0 }, false, 0 };
+	struct lister l = { .rq = rq };
+
+	TRY(delete_options_read(rq));
+	TRY(list_plan(rq, &o));
+	TRY(store_list(rq->server->store, &o, doomed_accept, &d, &r));
+	for (size_t i = 0; i < d.n; i++)
+		TRY(doomed_delete(rq, d.v[i], &items));
+	rq->out = (struct api_output){ .pretty = false };
+	r.more = false;
+	l.items = items;
+	items = (struct buf){ 0 };
+	list_respond(&l, &r);
+	return NULL;
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/main.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/cluster-pki.h"
+#include "api/kubeconfig.h"
+#include "api/schema.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "io/fiber.h"
+#include "io/file.h"
+#include "io/http-server.h"
+#include "io/stream.h"
+#include "io/tls.h"
+#include "server/authz.h"
+#include "server/bootstrap.h"
+#include "server/builtin-admission.h"
+#include "server/handler.h"
+#include "server/resources.h"
+#include "server/respond.h"
+#include "server/server.h"
+#include "server/service-cidr.h"
+#include "server/tokens.h"
+#include "server/watch.h"
+
+#define MAX_LISTEN 16
+#define DRAIN_MS   1000
+
+static const char usage[] =
+	"usage: isoplane apiserver --data-dir DIR --listen ADDR:PORT [--kubeconfig FILE]\n"
+	"           [--service-cidr CIDR] [--advertise ADDR:PORT] [--listen-fd N]...\n";
+
+struct flags {
+	struct apiserver_opts opts;
+	struct str listen[MAX_LISTEN];
+	int fds[MAX_LISTEN];
+	bool debug;
+};
+
+/* True when flag is argv[*i], alone or as --flag=value; its value is in *ret. */
+static bool flag_value(int argc, char **argv, int *i, const char *flag, struct str *ret)
+{
+	struct str arg = str_from(argv[*i]);
+
+	if (!str_strip_prefix(&arg, str_from(flag)))
+		return false;
+	if (arg.n && arg.p[0] == '=') {
+		*ret = str_skip(arg, 1);
+		return true;
+	}
+	if (arg.n || *i + 1 >= argc)
+		return false;
+	*ret = str_from(argv[++*i]);
+	return true;
+}
+
+static bool flags_one(struct flags *f, int argc, char **argv, int *i)
+{
+	struct apiserver_opts *o = &f->opts;
+	struct str v;
+	int64_t fd;
+
+	if (flag_value(argc, argv, i, "--listen-fd", &v)) {
+		if (o->n_listen_fds == MAX_LISTEN || !str_to_i64(v, &fd) || fd < 0 || fd > 1 << 20)
+			return false;
+		f->fds[o->n_listen_fds++] = (int)fd;
+		return true;
+	}
+	if (flag_value(argc, argv, i, "--listen", &v)) {
+		if (o->n_listen == MAX_LISTEN)
+			return false;
+		f->listen[o->n_listen++] = v;
+		return true;
+	}
+	if (flag_value(argc, argv, i, "--log-level", &v)) {
+		f->debug = str_eqz(v, "debug");
+		return true;
+	}
+	return flag_value(argc, argv, i, "--data-dir", &o->data_dir) ||
+	       flag_value(argc, argv, i, "--kubeconfig", &o->kubeconfig) ||
+	       flag_value(argc, argv, i, "--service-cidr", &o->service_cidr) ||
+	       flag_value(argc, argv, i, "--advertise", &o->advertise);
+}
+
+static bool flags_parse(struct flags *f, int argc, char **argv)
+{
+	f->opts.service_cidr = STR("10.96.0.0/16");
+	f->opts.listen = f->listen;
+	f->opts.listen_fds = f->fds;
+	for (int i = 1; i < argc; i++) {
+		if (!flags_one(f, argc, argv, &i)) {
+			fprintf(stderr, "isoplane apiserver: bad flag '%s'\n%s", argv[i], usage);
+			return false;
+		}
+	}
+	if (str_empty(f->opts.data_dir) || (!f->opts.n_listen && !f->opts.n_listen_fds)) {
+		fprintf(stderr, "isoplane apiserver: --data-dir and --listen are needed\n%s",
+			usage);
+		return false;
+	}
+	if (!service_cidr_valid(f->opts.service_cidr)) {
+		fprintf(stderr,
+			"isoplane apiserver: --service-cidr '" STR_FMT
+			"' is not an IPv4 range of /8 to /29\n",
+			STR_ARG(f->opts.service_cidr));
+		return false;
+	}
+	return true;
+}
+
+/* "1.2.3.4:6443" */
+static void split_address(struct str s, struct str *ret_host, int *ret_port)
+{
+	uint64_t port = 0;
+	size_t i = s.n;
+
+	while (i && s.p[i - 1] != ':')
+		i--;
+	*ret_host = i ? str_sub(s, 0, i - 1) : s;
+	if (str_to_u64(str_skip(s, i), &port) && port < 65536)
+		*ret_port = (int)port;
+}
+
+static const char *data_path(struct apiserver *s, const char *name)
+{
+	return arena_fmt(s->arena, STR_FMT "/%s", STR_ARG(s->opts.data_dir), name).p;
+}
+
+static struct err *start_pki(struct apiserver *s)
+{
+	struct str *ips = arena_array(s->arena, s->opts.n_listen + 3, sizeof(*ips));
+	struct cluster_pki_opts o = { .dir = data_path(s, "pki"), .ips = ips };
+	struct cluster_pki *p = arena_new_obj(s->arena, struct cluster_pki);
+	int port;
+
+	for (size_t i = 0; i < s->opts.n_listen; i++)
+		split_address(s->opts.listen[i], &ips[o.n_ips++], &port);
+	ips[o.n_ips++] = s->advertise_ip;
+	ips[o.n_ips++] = service_cidr_first(s->arena, s->opts.service_cidr);
+	TRY(cluster_pki_ensure(s->arena, &o, p));
+	s->pki = (struct server_pki){
+		.ca_cert = p->ca.cert_pem,
+		.ca_key = p->ca.key_pem,
+		.server_cert = p->server.cert_pem,
+		.server_key = p->server.key_pem,
+		.sa_key = p->sa_private_pem,
+		.sa_pub = p->sa_public_pem,
+		.proxy_ca_cert = p->front_proxy_ca.cert_pem,
+		.proxy_client_cert = p->front_proxy_client.cert_pem,
+		.proxy_client_key = p->front_proxy_client.key_pem,
+		.kubelet_client_cert = p->kubelet_client.cert_pem,
+		.kubelet_client_key = p->kubelet_client.key_pem,
+		.admin_cert = p->admin.cert_pem,
+		.admin_key = p->admin.key_pem,
+	};
+	return tokens_new(s->pki.sa_key, &s->tokens);
+}
+
+static struct err *start_kubeconfig(struct apiserver *s, int port)
+{
+	struct str host = STR("127.0.0.1"), text;
+	struct kubeconfig k = {
+		.ca_pem = s->pki.ca_cert,
+		.user = STR("kubernetes-admin"),
+		.cert_pem = s->pki.admin_cert,
+		.key_pem = s->pki.admin_key,
+	};
+	int unused = port;
+	const char *path;
+
+	if (s->opts.n_listen)
+		split_address(s->opts.listen[0], &host, &unused);
+	if (str_eqz(host, "0.0.0.0") || str_empty(host))
+		host = STR("127.0.0.1");
+	k.server = arena_fmt(s->arena, "https://" STR_FMT ":%d", STR_ARG(host), port);
+	text = kubeconfig_text(s->arena, &k);
+	path = str_empty(s->opts.kubeconfig) ? data_path(s, "admin.kubeconfig")
+					     : arena_strz(s->arena, s->opts.kubeconfig);
+	return file_write_atomic(path, text, 0600);
+}
+
+static struct err *start_tls(struct apiserver *s, struct tls_config **ret)
+{
+	struct tls_opts server = {
+		.cert_pem = s->pki.server_cert,
+		.key_pem = s->pki.server_key,
+		.ca_pem = s->pki.ca_cert,
+		.server = true,
+		.request_client_cert = true,
+	};
+	struct tls_opts kubelet = {
+		.cert_pem = s->pki.kubelet_client_cert,
+		.key_pem = s->pki.kubelet_client_key,
+		.ca_pem = s->pki.ca_cert,
+	};
+
+	TRY(tls_config_new(&kubelet, &s->kubelet_tls));
+	return tls_config_new(&server, ret);
+}
+
+static void handler_error(struct http_exchange *x, struct err *e, void *ctx UNUSED)
+{
+	/* handler_serve answers its own errors; this is what never became a request */
+	http_respond(x, err_http_status(e), "text/plain", err_msg(e));
+	err_free(e);
+}
+
+static struct err *start_http(struct apiserver *s)
+{
+	struct tls_config *tls = NULL;
+	struct http_server_opts o = {
+		.max_body = 3145728,
+		.handler = handler_serve,
+		.on_error = handler_error,
+		.ctx = s,
+	};
+
+	TRY(start_tls(s, &tls));
+	o.tls = tls;
+	s->http = http_server_new(s->loop, &o);
+	tls_config_unref(tls);
+	return NULL;
+}
+
+static struct err *start_listening(struct apiserver *s, int *ret_port)
+{
+	*ret_port = 0;
+	for (size_t i = 0; i < s->opts.n_listen; i++) {
+		int fd = -1;
+
+		TRY(stream_listen(s->opts.listen[i], &fd));
+		if (!*ret_port)
+			*ret_port = stream_listen_port(fd);
+		http_server_listen(s->http, fd);
+	}
+	for (size_t i = 0; i < s->opts.n_listen_fds; i++) {
+		if (!*ret_port)
+			*ret_port = stream_listen_port(s->opts.listen_fds[i]);
+		http_server_listen(s->http, s->opts.listen_fds[i]);
+	}
+	return NULL;
+}
+
+static void start_addresses(struct apiserver *s)
+{
+	struct str a = s->opts.advertise;
+
+	if (str_empty(a) && s->opts.n_listen)
+		a = s->opts.listen[0];
+	s->advertise_ip = STR("127.0.0.1");
+	s->advertise_port = 6443;
+	if (!str_empty(a))
+		split_address(a, &s->advertise_ip, &s->advertise_port);
+	if (str_eqz(s->advertise_ip, "0.0.0.0"))
+		s->advertise_ip = STR("127.0.0.1");
+}
+
+static struct err *start_store(struct apiserver *s)
+{
+	struct store_opts o = { .path = data_path(s, "store") };
+
+	return store_open(s->loop, &o, &s->store);
+}
+
+static struct err *start_modules(struct apiserver *s)
+{
+	for (const struct server_module *m = server_modules; m->name; m++) {
+		if (m->init)
+			TRY(err_wrap(m->init(s), "%s", m->name));
+	}
+	return NULL;
+}
+
+static struct err *server_start(struct apiserver *s, int *ret_port)
+{
+	TRY(file_mkdir_p(arena_strz(s->arena, s->opts.data_dir), 0700));
+	start_addresses(s);
+	TRY(start_pki(s));
+	TRY(start_store(s));
+	s->registry = registry_new(schema_registry_builtin());
+	TRY(resources_add_builtin(s->registry, s->arena));
+	s->watches = watch_cache_new(s);
+	builtin_admission_init(s);
+	s->authz = authz_new(s);
+	health_init(s);
+	TRY(start_http(s));
+	TRY(start_listening(s, ret_port));
+	if (str_empty(s->opts.advertise) && *ret_port)
+		s->advertise_port = *ret_port;
+	TRY(bootstrap_run(s));
+	TRY(authz_start(s->authz));
+	bootstrap_aggregation_start(s);
+	TRY(start_modules(s));
+	return start_kubeconfig(s, *ret_port);
+}
+
+struct server_run {
+	struct apiserver *s;
+	struct signal_source term, intr;
+	struct waitq stop;
+	bool stopping;
+};
+
+static void run_on_signal(struct server_run *r)
+{
+	r->stopping = true;
+	waitq_wake_all(&r->stop);
+}
+
+static void run_on_term(struct signal_source *src, int signo UNUSED)
+{
+	run_on_signal(container_of(src, struct server_run, term));
+}
+
+static void run_on_intr(struct signal_source *src, int signo UNUSED)
+{
+	run_on_signal(container_of(src, struct server_run, intr));
+}
+
+static struct err *run_serve(struct server_run *r)
+{
+	struct apiserver *s = r->s;
+	struct mono start = mono_now();
+	int port = 0;
+
+	TRY(server_start(s, &port));
+	s->ready = true;
+	for (const struct server_module *m = server_modules; m->name; m++) {
+		if (m->start)
+			TRY(err_wrap(m->start(s), "%s", m->name));
+	}
+	log_info(NULL, "serving", KV_INT("port", port), KV_INT("ms", mono_ms_since(start)));
+	while (!r->stopping)
+		TRY(waitq_wait(&r->stop));
+	s->ready = false;
+	http_server_drain(s->http, DRAIN_MS);
+	return NULL;
+}
+
+static struct err *run_main(void *arg)
+{
+	struct flags *f = arg;
+	struct apiserver *s;
+	struct server_run r = { .s = NULL };
+	struct arena *a = arena_new();
+	struct err *e;
+
+	s = arena_new_obj(a, struct apiserver);
+	*s = (struct apiserver){ .loop = fiber_loop(), .opts = f->opts, .arena = a };
+	list_init(&s->admission);
+	list_init(&s->paths);
+	list_init(&s->delegates);
+	r.s = s;
+	waitq_init(&r.stop);
+	r.term.fn = run_on_term;
+	r.intr.fn = run_on_intr;
+	signal_source_add(s->loop, &r.term, SIGTERM);
+	signal_source_add(s->loop, &r.intr, SIGINT);
+	e = run_serve(&r);
+	signal_source_del(&r.term);
+	signal_source_del(&r.intr);
+	/* the process ends here: what is durable is durable, the rest is the kernel's */
+	if (s->store)
+		store_close(s->store);
+	return e;
+}
+
+int apiserver_main(int argc, char **argv)
+{
+	struct flags f = { 0 };
+	struct err *e;
+
+	if (!flags_parse(&f, argc, argv))
+		return 2;
+	log_init("apiserver", f.debug ? LOG_DEBUG : LOG_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	e = fiber_main(run_main, &f);
+	if (!e)
+		_exit(0);
+	fprintf(stderr, "isoplane apiserver: " STR_FMT "\n", STR_ARG(err_msg(e)));
+	err_free(e);
+	_exit(1);
+}

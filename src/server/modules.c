@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/aggregate.h"
+#include "server/crd.h"
+#include "server/discovery.h"
+#include "server/openapi.h"
+#include "server/server.h"
+#include "server/webhook.h"
+
+/* The extensions of the server, in the order they are set up. */
+const struct server_module server_modules[] = {
+	{ "crd", crd_start, NULL },
+	{ "discovery", discovery_init, NULL },
+	{ "openapi", openapi_init, NULL },
+	{ "webhook", webhook_init, webhook_start },
+	{ "aggregate", aggregate_init, aggregate_start },
+	{ NULL, NULL, NULL },
+};

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/object.h"
+
+#include "api/gvk.h"
+#include "api/schema.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "server/request.h"
+#include "server/server.h"
+#include "json/json.h"
+
+static bool object_own_kind(const struct api_request *rq)
+{
+	return !rq->subres || str_empty(rq->subres->kind) ||
+	       str_eq(rq->subres->kind, rq->res->kind);
+}
+
+struct str object_kind(const struct api_request *rq)
+{
+	if (!rq->res)
+		return STR("Status");
+	if (rq->verb & (VERB_DELETE | VERB_DELETECOLLECTION))
+		return STR("DeleteOptions");
+	return object_own_kind(rq) ? rq->res->kind : rq->subres->kind;
+}
+
+struct str object_version(const struct api_request *rq)
+{
+	if (!object_own_kind(rq) && !str_empty(rq->subres->kind_version))
+		return rq->subres->kind_version;
+	return rq->v->version;
+}
+
+struct str object_api_version(const struct api_request *rq)
+{
+	if (!object_own_kind(rq) && !str_empty(rq->subres->kind_version))
+		return gv_format(rq->arena, rq->subres->kind_group, rq->subres->kind_version);
+	return resource_api_version(rq->arena, rq->res, rq->v);
+}
+
+/* "io.k8s.api.policy.v1.Eviction" from "policy", "v1", "Eviction" */
+static const struct schema *object_type(const struct api_request *rq, struct str group,
+					struct str version, struct str kind)
+{
+	struct schema_registry *types = registry_types(rq->server->registry);
+	struct str first = group;
+
+	if (!types)
+		return NULL;
+	if (str_empty(group))
+		first = STR("core");
+	else
+		str_cut(&group, '.', &first);
+	return schema_registry_find(
+		types, arena_fmt(rq->arena, "io.k8s.api." STR_FMT "." STR_FMT "." STR_FMT,
+				 STR_ARG(first), STR_ARG(version), STR_ARG(kind)));
+}
+
+const struct schema *object_schema(const struct api_request *rq)
+{
+	if (object_own_kind(rq))
+		return resource_schema(rq->server->registry, rq->res, rq->v);
+	if (str_empty(rq->subres->kind_version))
+		return object_type(rq, rq->res->group, rq->v->version, rq->subres->kind);
+	return object_type(rq, rq->subres->kind_group, rq->subres->kind_version, rq->subres->kind);
+}
+
+void object_prune(struct api_request *rq, struct json *obj, struct json *unknown)
+{
+	const struct schema *schema = object_schema(rq);
+
+	if (schema)
+		schema_prune(rq->arena, schema, obj, unknown);
+}
+
+void object_default(struct api_request *rq, struct json *obj)
+{
+	const struct schema *schema = object_schema(rq);
+
+	if (schema)
+		schema_default(rq->arena, schema, obj);
+	if (object_own_kind(rq) && rq->res->strategy->set_defaults)
+		rq->res->strategy->set_defaults(rq, obj);
+}
+
+void object_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	const struct schema *schema = resource_schema(rq->server->registry, rq->res, rq->v);
+
+	if (schema)
+		schema_validate(rq->arena, schema, obj, STR_EMPTY, e);
+}
+
+bool object_is_current(const struct resource *res, const struct resource_version *v,
+		       const struct obj *o)
+{
+	/* built-in schemas come with the binary and only gain fields */
+	return !v->from_stored && (!res->custom || o->schema_gen == res->schema_gen);
+}
+
+struct err *object_tree_v(struct registry *reg, struct arena *a, const struct resource *res,
+			  const struct resource_version *v, const struct obj *o, struct json **ret)
+{
+	const struct schema *schema;
+
+	TRY(obj_parse(a, o, resource_api_version(a, res, v), res->kind, ret));
+	if (v->from_stored)
+		TRY(v->from_stored(res, v, a, ret));
+	if (!res->custom || o->schema_gen == res->schema_gen)
+		return NULL;
+	schema = resource_schema(reg, res, v);
+	if (schema) {
+		schema_prune(a, schema, *ret, NULL);
+		schema_default(a, schema, *ret);
+	}
+	return NULL;
+}
+
+struct err *object_tree(struct api_request *rq, const struct obj *o, struct json **ret)
+{
+	return object_tree_v(rq->server->registry, rq->arena, rq->res, rq->v, o, ret);
+}
+
+static struct str object_field(struct arena *a, const struct json *tree, const struct selectable *f)
+{
+	const struct json *v;
+
+	v = json_at(tree, arena_strz(a, f->path));
+	if (json_is(v, JSON_STR))
+		return str_empty(json_as_str(v)) ? f->dflt : json_as_str(v);
+	return json_is_null(v) ? f->dflt : json_text(a, v);
+}
+
+struct err *object_make(struct api_request *rq, const struct json *tree, struct obj **ret)
+{
+	const struct resource_version *sv = &rq->res->versions[rq->res->storage];
+	struct obj_pair *fields = arena_array(rq->arena, sv->n_fields + 1, sizeof(*fields));
+	struct json *stored = NULL;
+
+	if (rq->v->to_stored) {
+		stored = json_copy(rq->arena, tree);
+		TRY(rq->v->to_stored(rq->res, rq->v, rq->arena, &stored));
+		tree = stored;
+	}
+	for (size_t i = 0; i < sv->n_fields; i++) {
+		fields[i].key = sv->fields[i].name;
+		fields[i].val = object_field(rq->arena, tree, &sv->fields[i]);
+	}
+	*ret = obj_new(tree, (struct rev){ 0 }, rq->res->schema_gen, fields, sv->n_fields);
+	return NULL;
+}
+
+struct err *object_write(struct registry *reg, struct arena *a, struct buf *b,
+			 const struct resource *res, const struct resource_version *v,
+			 const struct obj *o, bool kind)
+{
+	struct json *tree = NULL;
+
+	if (object_is_current(res, v, o)) {
+		obj_write(b, o, kind ? resource_api_version(a, res, v) : STR_EMPTY,
+			  kind ? res->kind : STR_EMPTY);
+		return NULL;
+	}
+	TRY(object_tree_v(reg, a, res, v, o, &tree));
+	if (!kind) {
+		json_delz(tree, "kind");
+		json_delz(tree, "apiVersion");
+	}
+	json_write(b, tree);
+	return NULL;
+}
+
+struct store_key object_key(const struct api_request *rq)
+{
+	return (struct store_key){
+		.resource = rq->res->store_name,
+		.ns = rq->res->namespaced ? rq->ns : STR_EMPTY,
+		.name = rq->name,
+	};
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/resources.h"
+
+#include "api/gvk.h"
+#include "api/schema-data.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "server/aggregate.h"
+#include "server/crd.h"
+#include "server/resource.h"
+#include "server/strategies.h"
+#include "server/webhook.h"
+#include "json/json.h"
+
+/* What the server does for a kind beyond its schema. */
+static const struct {
+	const char *store_name;
+	const struct strategy *strategy;
+} strategy_rows[] = {
+	{ "namespaces", &namespace_strategy },
+	{ "nodes", &node_strategy },
+	{ "pods", &pod_strategy },
+	{ "services", &service_strategy },
+	{ "configmaps", &configmap_strategy },
+	{ "secrets", &secret_strategy },
+	{ "serviceaccounts", &serviceaccount_strategy },
+	{ "events", &event_strategy },
+	{ "persistentvolumes", &pv_strategy },
+	{ "persistentvolumeclaims", &pvc_strategy },
+	{ "replicasets.apps", &replicaset_strategy },
+	{ "controllerrevisions.apps", &controllerrevision_strategy },
+	{ "leases.coordination.k8s.io", &lease_strategy },
+	{ "endpointslices.discovery.k8s.io", &endpointslice_strategy },
+	{ "storageclasses.storage.k8s.io", &storageclass_strategy },
+	{ "priorityclasses.scheduling.k8s.io", &priorityclass_strategy },
+	{ "clusterroles.rbac.authorization.k8s.io", &role_strategy },
+	{ "roles.rbac.authorization.k8s.io", &role_strategy },
+	{ "clusterrolebindings.rbac.authorization.k8s.io", &binding_strategy },
+	{ "rolebindings.rbac.authorization.k8s.io", &binding_strategy },
+	{ "bindings", &pod_binding_strategy },
+	{ "tokenreviews.authentication.k8s.io", &tokenreview_strategy },
+	{ "selfsubjectreviews.authentication.k8s.io", &selfsubjectreview_strategy },
+	{ "subjectaccessreviews.authorization.k8s.io", &subjectaccessreview_strategy },
+	{ "localsubjectaccessreviews.authorization.k8s.io", &localsubjectaccessreview_strategy },
+	{ "selfsubjectaccessreviews.authorization.k8s.io", &selfsubjectaccessreview_strategy },
+	{ "selfsubjectrulesreviews.authorization.k8s.io", &selfsubjectrulesreview_strategy },
+	{ "mutatingwebhookconfigurations.admissionregistration.k8s.io", &webhook_config_strategy },
+	{ "validatingwebhookconfigurations.admissionregistration.k8s.io",
+	  &webhook_config_strategy },
+	{ "customresourcedefinitions.apiextensions.k8s.io", &crd_strategy },
+	{ "apiservices.apiregistration.k8s.io", &apiservice_strategy },
+};
+
+/* Subresources that are neither status nor scale. */
+static const struct {
+	const char *plural, *sub;
+	MUST_USE struct err *(*handle)(struct api_request *rq);
+	bool connect;
+} subresource_rows[] = {
+	{ "namespaces", "finalize", namespace_finalize, false },
+	{ "pods", "binding", pod_binding, false },
+	{ "pods", "eviction", pod_eviction, false },
+	{ "pods", "log", pod_log, true },
+	{ "pods", "exec", pod_stream, true },
+	{ "pods", "attach", pod_stream, true },
+	{ "pods", "portforward", pod_stream, true },
+	{ "serviceaccounts", "token", serviceaccount_token, false },
+};
+
+/* Selectable fields whose value is not simply the member of that name. */
+static const struct {
+	const char *store_name, *name, *path, *dflt;
+} field_rows[] = {
+	{ "nodes", "spec.unschedulable", "spec.unschedulable", "false" },
+	{ "pods", "spec.hostNetwork", "spec.hostNetwork", "false" },
+	{ "events", "source", "source.component", "" },
+};
+
+struct resource_loader {
+	struct arena *a;
+	const struct json *row;
+	struct resource *res;
+	struct resource_version *v;
+};
+
+static struct str *load_strs(struct arena *a, const struct json *arr, size_t *ret_n)
+{
+	struct str *v = arena_array(a, json_len(arr) + 1, sizeof(*v));
+
+	*ret_n = 0;
+	json_for_each(it, arr) v[(*ret_n)++] = json_as_str(it.val);
+	return v;
+}
+
+static unsigned load_verbs(const struct json *arr)
+{
+	unsigned verbs = 0;
+
+	if (!json_len(arr))
+		return VERBS_ALL;
+	json_for_each(it, arr)
+	{
+		for (unsigned bit = VERB_GET; bit <= VERB_DELETECOLLECTION; bit <<= 1) {
+			if (str_eq(verb_name((enum verb)bit), json_as_str(it.val)))
+				verbs |= bit;
+		}
+	}
+	return verbs;
+}
+
+static void load_columns(struct resource_loader *l)
+{
+	const struct json *arr = json_get(l->row, "columns");
+	struct column *c = arena_array(l->a, json_len(arr) + 1, sizeof(*c));
+
+	l->v->columns = c;
+	json_for_each(it, arr)
+	{
+		c[l->v->n_columns++] = (struct column){
+			.name = json_str_at(it.val, "name"),
+			.type = json_str_at(it.val, "type"),
+			.format = json_str_at(it.val, "format"),
+			.description = json_str_at(it.val, "name"),
+			.priority = (int)json_int_at(it.val, "priority", 0),
+			.path = json_str_at(it.val, "path"),
+		};
+	}
+}
+
+static void load_fields(struct resource_loader *l)
+{
+	const struct json *arr = json_get(l->row, "fields");
+	struct selectable *f = arena_array(l->a, json_len(arr) + 1, sizeof(*f));
+
+	l->v->fields = f;
+	json_for_each(it, arr)
+	{
+		struct selectable *one = &f[l->v->n_fields++];
+
+		*one = (struct selectable){ json_as_str(it.val), json_as_str(it.val), STR_EMPTY };
+		for (size_t i = 0; i < ARRAY_LEN(field_rows); i++) {
+			if (!str_eqz(l->res->store_name, field_rows[i].store_name) ||
+			    !str_eqz(one->name, field_rows[i].name))
+				continue;
+			one->path = str_from(field_rows[i].path);
+			one->dflt = str_from(field_rows[i].dflt);
+		}
+	}
+}
+
+static void load_subresource(struct resource_loader *l, struct subresource *s,
+			     const struct json *row)
+{
+	*s = (struct subresource){
+		.name = json_str_at(row, "name"),
+		.kind_group = json_str_at(row, "group"),
+		.kind_version = json_str_at(row, "version"),
+		.kind = json_str_at(row, "kind"),
+		.verbs = load_verbs(json_get(row, "verbs")),
+	};
+	for (size_t i = 0; i < ARRAY_LEN(subresource_rows); i++) {
+		if (!str_eqz(l->res->plural, subresource_rows[i].plural) ||
+		    !str_eqz(s->name, subresource_rows[i].sub))
+			continue;
+		s->handle = subresource_rows[i].handle;
+		s->connect = subresource_rows[i].connect;
+	}
+}
+
+static void load_subresources(struct resource_loader *l)
+{
+	const struct json *arr = json_get(l->row, "subresources");
+	struct subresource *s = arena_array(l->a, json_len(arr) + 1, sizeof(*s));
+
+	l->v->subresources = s;
+	json_for_each(it, arr) load_subresource(l, &s[l->v->n_subresources++], it.val);
+	l->v->scale = (struct scale_paths){
+		.spec = json_str_at(l->row, "scale.spec"),
+		.status = json_str_at(l->row, "scale.status"),
+		.selector = json_str_at(l->row, "scale.selector"),
+	};
+}
+
+static void load_strategy(struct resource *res)
+{
+	for (size_t i = 0; i < ARRAY_LEN(strategy_rows); i++) {
+		if (str_eqz(res->store_name, strategy_rows[i].store_name))
+			res->strategy = strategy_rows[i].strategy;
+	}
+}
+
+static struct resource *resource_load(struct arena *a, const struct json *row)
+{
+	struct resource *res = arena_new_obj(a, struct resource);
+	struct resource_loader l = { a, row, res, arena_new_obj(a, struct resource_version) };
+
+	*res = (struct resource){
+		.group = json_str_at(row, "group"),
+		.plural = json_str_at(row, "resource"),
+		.singular = json_str_at(row, "singular"),
+		.kind = json_str_at(row, "kind"),
+		.list_kind = arena_cat(a, json_str_at(row, "kind"), STR("List")),
+		.namespaced = json_bool_at(row, "namespaced", false),
+		.verbs = load_verbs(json_get(row, "verbs")),
+		.store_name = gr_format(a, json_str_at(row, "group"), json_str_at(row, "resource")),
+		.versions = l.v,
+		.n_versions = 1,
+	};
+	l.v->version = json_str_at(row, "version");
+	l.v->served = true;
+	l.v->type = json_str_at(row, "type");
+	res->short_names = load_strs(a, json_get(row, "shortNames"), &res->n_short_names);
+	res->categories = load_strs(a, json_get(row, "categories"), &res->n_categories);
+	load_strategy(res);
+	load_columns(&l);
+	load_fields(&l);
+	load_subresources(&l);
+	return res;
+}
+
+struct err *resources_add_builtin(struct registry *reg, struct arena *a)
+{
+	struct json *rows = NULL;
+
+	TRY(json_parse(a, schema_resources_text, &rows));
+	json_for_each(it, rows) registry_add(reg, resource_load(a, it.val));
+	return NULL;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/respond.h"
+
+#include <zlib.h>
+
+#include "api/status.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "io/http-server.h"
+#include "server/object.h"
+#include "server/request.h"
+#include "server/server.h"
+#include "server/table.h"
+#include "json/json.h"
+#include "json/yaml.h"
+
+#define GZIP_MIN (128 * 1024)
+
+static void respond_warnings(struct api_request *rq)
+{
+	json_for_each(it, rq->warnings)
+	{
+		_cleanup_buf_ struct buf b = { 0 };
+		struct str s = json_as_str(it.val);
+
+		buf_addz(&b, "299 - \"");
+		for (size_t i = 0; i < s.n; i++) {
+			if (s.p[i] == '"' || s.p[i] == '\\')
+				buf_addc(&b, '\\');
+			/* a header has one line */
+			buf_addc(&b, (unsigned char)s.p[i] < 0x20 ? ' ' : s.p[i]);
+		}
+		buf_addc(&b, '"');
+		http_add_header(rq->x, "Warning", buf_str(&b));
+	}
+}
+
+/* Loopback peers do not gain from compression: it would cost them and us ten times the copy. */
+static bool respond_gzip_wanted(struct api_request *rq, size_t n)
+{
+	struct str peer = rq->http->peer_address;
+
+	if (n <= GZIP_MIN || str_has_prefix(peer, STR("127.")) ||
+	    str_has_prefix(peer, STR("[::1]")) || str_has_prefix(peer, STR("unix")))
+		return false;
+	return http_headers_has_token(&rq->http->headers, "accept-encoding", "gzip");
+}
+
+static bool respond_gzip(struct str in, struct buf *out)
+{
+	z_stream z = { 0 };
+	bool ok;
+
+	if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+		return false;
+	buf_reserve(out, deflateBound(&z, (uLong)in.n));
+	z.next_in = (Bytef *)(uintptr_t)in.p;
+	z.avail_in = (uInt)in.n;
+	z.next_out = (Bytef *)out->p;
+	z.avail_out = (uInt)deflateBound(&z, (uLong)in.n);
+	ok = deflate(&z, Z_FINISH) == Z_STREAM_END;
+	out->n = ok ? z.total_out : 0;
+	deflateEnd(&z);
+	return ok;
+}
+
+void respond_text(struct api_request *rq, int status, const char *content_type, struct str body)
+{
+	_cleanup_buf_ struct buf zip = { 0 };
+
+	respond_warnings(rq);
+	if (respond_gzip_wanted(rq, body.n) && respond_gzip(body, &zip)) {
+		http_set_header(rq->x, "Content-Encoding", STR("gzip"));
+		http_set_header(rq->x, "Vary", STR("Accept-Encoding"));
+		body = buf_str(&zip);
+	}
+	http_respond(rq->x, status, content_type, body);
+}
+
+void respond_json(struct api_request *rq, int status, const struct json *doc)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	if (rq->out.media == MEDIA_YAML) {
+		yaml_write(&b, doc);
+		respond_text(rq, status, "application/yaml", buf_str(&b));
+		return;
+	}
+	if (rq->out.pretty)
+		json_write_pretty(&b, doc);
+	else
+		json_write(&b, doc);
+	buf_addc(&b, '\n');
+	respond_text(rq, status, "application/json", buf_str(&b));
+}
+
+struct err *respond_tree(struct api_request *rq, int status, struct json *tree)
+{
+	if (rq->out.form == OUTPUT_TABLE)
+		tree = table_of_one(rq, tree);
+	else if (rq->out.form == OUTPUT_METADATA)
+		tree = table_metadata_only(rq, tree);
+	respond_json(rq, status, tree);
+	return NULL;
+}
+
+struct err *respond_obj(struct api_request *rq, int status, const struct obj *o)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	struct json *tree = NULL;
+
+	if (rq->out.form == OUTPUT_PLAIN && rq->out.media == MEDIA_JSON && !rq->out.pretty) {
+		TRY(object_write(rq->server->registry, rq->arena, &b, rq->res, rq->v, o, true));
+		buf_addc(&b, '\n');
+		respond_text(rq, status, "application/json", buf_str(&b));
+		return NULL;
+	}
+	TRY(object_tree(rq, o, &tree));
+	return respond_tree(rq, status, tree);
+}
+
+void respond_error(struct api_request *rq, struct err *e)
+{
+	struct json *status;
+	int retry = err_get_retry_after(e), code = err_http_status(e);
+
+	if (http_responded(rq->x)) {
+		err_log(NULL, LOG_DEBUG, "request failed after its response began", e);
+		return;
+	}
+	if (code >= 500 && err_is(e, ERR_INTERNAL))
+		log_warn(NULL, "request failed", KV_STR("path", rq->path), KV_ERR(e));
+	status = status_from_err(rq->arena, e);
+	if (retry > 0)
+		http_set_header(rq->x, "Retry-After", arena_fmt(rq->arena, "%d", retry));
+	if (rq->out.form != OUTPUT_PLAIN)
+		rq->out.form = OUTPUT_PLAIN;
+	respond_json(rq, code, status);
+	err_free(e);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The scale subresource: autoscaling/v1 Scale as a view on the number of replicas. */
+
+#include "api/meta.h"
+#include "api/selector.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "io/http-server.h"
+#include "server/engine.h"
+#include "server/errors.h"
+#include "server/object.h"
+#include "server/request.h"
+#include "server/respond.h"
+#include "json/json.h"
+
+struct scale_change {
+	struct engine_change base;
+	struct str type; /* of a patch; empty: body is the whole Scale */
+	struct json *body;
+};
+
+/* ".spec.replicas" as json_at() takes it */
+static const char *scale_path(struct arena *a, struct str path)
+{
+	str_strip_prefix(&path, STR("."));
+	return arena_strz(a, path);
+}
+
+static struct str scale_selector(struct api_request *rq, const struct json *obj, struct str path)
+{
+	const struct json *v = json_at(obj, scale_path(rq->arena, path));
+	struct selector *sel = NULL;
+	struct err *e;
+
+	if (!json_is(v, JSON_OBJECT))
+		return json_as_str(v);
+	e = label_selector_from_json(rq->arena, v, &sel);
+	if (e) {
+		err_ignore(e, "a stored selector was validated before");
+		return STR_EMPTY;
+	}
+	return selector_format(rq->arena, sel);
+}
+
+static struct json *scale_view(struct api_request *rq, const struct json *obj)
+{
+	static const char *const meta_fields[] = { "name", "namespace", "uid", "resourceVersion",
+						   "creationTimestamp" };
+	const struct scale_paths *p = &rq->v->scale;
+	struct arena *a = rq->arena;
+	struct json *s = json_object(a), *meta, *st;
+	struct str sel;
+
+	json_set_str(a, s, "kind", STR("Scale"));
+	json_set_str(a, s, "apiVersion", STR("autoscaling/v1"));
+	meta = json_sub(a, s, "metadata");
+	for (size_t i = 0; i < ARRAY_LEN(meta_fields); i++) {
+		const struct json *v = json_get(json_get(obj, "metadata"), meta_fields[i]);
+
+		if (v)
+			json_set(a, meta, meta_fields[i], json_copy(a, v));
+	}
+	json_set_int(a, json_sub(a, s, "spec"), "replicas",
+		     json_int_at(obj, scale_path(a, p->spec), 0));
+	st = json_sub(a, s, "status");
+	json_set_int(a, st, "replicas", json_int_at(obj, scale_path(a, p->status), 0));
+	sel = str_empty(p->selector) ? STR_EMPTY : scale_selector(rq, obj, p->selector);
+	if (!str_empty(sel))
+		json_set_str(a, st, "selector", sel);
+	return s;
+}
+
+static struct err *scale_check(struct api_request *rq, const struct json *scale)
+{
+	struct err *e = NULL;
+	int64_t n = json_int_at(scale, "spec.replicas", 0);
+
+	if (!str_empty(meta_name(scale)) && !str_eq(meta_name(scale), rq->name))
+		return err_new(ERR_BAD_REQUEST,
+			       "the name of the object (" STR_FMT
+			       ") does not match the name on the URL (" STR_FMT ")",
+			       STR_ARG(meta_name(scale)), STR_ARG(rq->name));
+	if (n < 0)
+		cause_invalid(&e, STR("spec.replicas"), json_int(rq->arena, n),
+			      "must be greater than or equal to 0");
+	return error_invalid(e, STR("autoscaling"), STR("Scale"), rq->name);
+}
+
+static struct err *scale_apply(struct engine_change *base, struct api_request *rq,
+			       const struct json *old, struct json **ret)
+{
+	struct scale_change *c = (struct scale_change *)base;
+	struct json *scale = c->body, *obj;
+	struct str rv;
+
+	if (!str_empty(c->type)) {
+		TRY(patch_apply(rq, c->type, scale_view(rq, old), c->body, &scale));
+		if (!json_is(scale, JSON_OBJECT))
+			return err_new(ERR_INVALID, "the server rejected our request due to an "
+						    "error in our request");
+	}
+	TRY(scale_check(rq, scale));
+	obj = json_copy(rq->arena, old);
+	json_set_at(rq->arena, obj, scale_path(rq->arena, rq->v->scale.spec),
+		    json_int(rq->arena, json_int_at(scale, "spec.replicas", 0)));
+	rv = meta_rv(scale);
+	json_set_str(rq->arena, json_get(obj, "metadata"), "resourceVersion", rv);
+	*ret = obj;
+	return NULL;
+}
+
+static struct err *scale_read(struct api_request *rq, struct scale_change *c)
+{
+	enum media media;
+	struct str text;
+
+	if (rq->verb == VERB_UPDATE)
+		return body_decode(rq, &c->body);
+	TRY(patch_read_type(rq, &c->type));
+	TRY(body_read(rq, &text, &media));
+	return err_recode(json_parse(rq->arena, text, &c->body), ERR_BAD_REQUEST);
+}
+
+struct err *serve_scale(struct api_request *rq)
+{
+	_cleanup_obj_ const struct obj *o = NULL;
+	struct scale_change c = { .base = { .apply = scale_apply } };
+	struct json *tree = NULL;
+
+	if (rq->verb == VERB_GET) {
+		TRY(engine_get(rq, &o));
+	} else {
+		TRY(scale_read(rq, &c));
+		TRY(engine_update(rq, &c.base, &o));
+	}
+	TRY(object_tree(rq, o, &tree));
+	rq->out.form = OUTPUT_PLAIN;
+	respond_json(rq, 200, scale_view(rq, tree));
+	return NULL;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* ConfigMap, Secret, Event, Lease, EndpointSlice, StorageClass, ControllerRevision: little to do.
+ */
+
+#include "api/meta.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/encode.h"
+#include "base/err.h"
+#include "server/errors.h"
+#include "server/request.h"
+#include "server/strategies.h"
+#include "server/table.h"
+#include "json/json.h"
+
+#define DATA_MAX 1048576
+
+static bool data_key_ok(struct str key)
+{
+	if (str_empty(key) || key.n > 253 || str_eqz(key, ".") || str_eqz(key, "..") ||
+	    str_has_prefix(key, STR("..")))
+		return false;
+	for (size_t i = 0; i < key.n; i++) {
+		char c = key.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		      c == '-' || c == '_' || c == '.'))
+			return false;
+	}
+	return true;
+}
+
+static void data_check_keys(struct api_request *rq, const struct json *obj, const char *field,
+			    struct err **e, size_t *total)
+{
+	json_for_each(it, json_get(obj, field))
+	{
+		*total += json_as_str(it.val).n;
+		if (!data_key_ok(it.key))
+			cause_invalid_str(
+				e, arena_fmt(rq->arena, "%s[" STR_FMT "]", field, STR_ARG(it.key)),
+				it.key,
+				"a valid config key must consist of alphanumeric "
+				"characters, '-', '_' or '.' (e.g. 'key.name',  or "
+				"'KEY_NAME',  or 'key-name', regex used for validation is "
+				"'[-._a-zA-Z0-9]+')");
+	}
+}
+
+static void data_check_immutable(const struct json *obj, const struct json *old,
+				 const char *const *fields, struct err **e)
+{
+	if (!json_bool_at(old, "immutable", false))
+		return;
+	if (!json_bool_at(obj, "immutable", false))
+		cause_forbidden(e, STR("immutable"), "field is immutable when `immutable` is set");
+	for (; *fields; fields++) {
+		if (json_len(json_get(obj, *fields)) != json_len(json_get(old, *fields)) ||
+		    (json_len(json_get(obj, *fields)) &&
+		     !json_equal(json_get(obj, *fields), json_get(old, *fields))))
+			cause_forbidden(e, str_from(*fields),
+					"field is immutable when `immutable` is set");
+	}
+}
+
+static void data_cell(struct arena *a, const struct json *obj, struct str column UNUSED,
+		      struct json *cells)
+{
+	cell_int(
+		a, cells,
+		(int64_t)(json_len(json_get(obj, "data")) + json_len(json_get(obj, "binaryData"))));
+}
+
+/* ConfigMap */
+static void configmap_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	size_t total = 0;
+
+	data_check_keys(rq, obj, "data", e, &total);
+	data_check_keys(rq, obj, "binaryData", e, &total);
+	json_for_each(it, json_get(obj, "binaryData"))
+	{
+		if (json_get_s(json_get(obj, "data"), it.key))
+			cause_invalid_str(
+				e, arena_fmt(rq->arena, "data[" STR_FMT "]", STR_ARG(it.key)),
+				it.key, "duplicate of key present in binaryData");
+	}
+	if (total > DATA_MAX)
+		cause_too_long(e, STR("[]"), DATA_MAX);
+}
+
+static void configmap_validate_update(struct api_request *rq UNUSED, const struct json *obj,
+				      const struct json *old, struct err **e)
+{
+	static const char *const fields[] = { "data", "binaryData", NULL };
+
+	data_check_immutable(obj, old, fields, e);
+}
+
+const struct strategy configmap_strategy = {
+	.validate = configmap_validate,
+	.validate_update = configmap_validate_update,
+	.cell = data_cell,
+};
+
+/* Secret */
+static void secret_defaults(struct api_request *rq, struct json *obj)
+{
+	const struct json *text = json_get(obj, "stringData");
+
+	if (str_empty(json_str_at(obj, "type")))
+		json_set_str(rq->arena, obj, "type", STR("Opaque"));
+	if (json_len(text)) {
+		struct json *data = json_sub(rq->arena, obj, "data");
+
+		json_for_each(it, text) json_set_s(
+			rq->arena, data, it.key,
+			json_str(rq->arena, base64_encode(rq->arena, json_as_str(it.val))));
+	}
+	json_delz(obj, "stringData");
+}
+
+static const struct {
+	const char *type;
+	const char *keys[2];
+} secret_types[] = {
+	{ "kubernetes.io/tls", { "tls.crt", "tls.key" } },
+	{ "kubernetes.io/dockerconfigjson", { ".dockerconfigjson", NULL } },
+	{ "kubernetes.io/dockercfg", { ".dockercfg", NULL } },
+	{ "kubernetes.io/ssh-auth", { "ssh-privatekey", NULL } },
+};
+
+static void secret_check_type(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	struct str type = json_str_at(obj, "type");
+
+	for (size_t i = 0; i < ARRAY_LEN(secret_types); i++) {
+		if (!str_eqz(type, secret_types[i].type))
+			continue;
+		for (size_t k = 0; k < 2 && secret_types[i].keys[k]; k++) {
+			const char *key = secret_types[i].keys[k];
+
+			if (!json_get(json_get(obj, "data"), key))
+				cause_required(e, arena_fmt(rq->arena, "data[%s]", key), NULL);
+		}
+	}
+	if (str_eqz(type, "kubernetes.io/service-account-token") &&
+	    str_empty(meta_annotation(obj, "kubernetes.io/service-account.name")))
+		cause_required(e, STR("metadata.annotations[kubernetes.io/service-account.name]"),
+			       NULL);
+}
+
+static void secret_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	size_t total = 0;
+
+	data_check_keys(rq, obj, "data", e, &total);
+	json_for_each(it, json_get(obj, "data"))
+	{
+		struct str raw;
+
+		if (!base64_decode(rq->arena, json_as_str(it.val), &raw))
+			cause_invalid(e, arena_fmt(rq->arena, "data[" STR_FMT "]", STR_ARG(it.key)),
+				      it.val, "illegal base64 data");
+	}
+	if (total > DATA_MAX / 3 * 4 + 4)
+		cause_too_long(e, STR("data"), DATA_MAX);
+	secret_check_type(rq, obj, e);
+}
+
+static void secret_validate_update(struct api_request *rq UNUSED, const struct json *obj,
+				   const struct json *old, struct err **e)
+{
+	static const char *const fields[] = { "data", NULL };
+
+	if (!json_equal(json_get(obj, "type"), json_get(old, "type")))
+		cause_invalid(e, STR("type"), json_get(obj, "type"), "field is immutable");
+	data_check_immutable(obj, old, fields, e);
+}
+
+const struct strategy secret_strategy = {
+	.set_defaults = secret_defaults,
+	.validate = secret_validate,
+	.validate_update = secret_validate_update,
+	.cell = data_cell,
+};
+
+/* Event */
+static void event_defaults(struct api_request *rq, struct json *obj)
+{
+	static const char *const nulls[] = { "firstTimestamp", "lastTimestamp", "eventTime" };
+	static const char *const empties[] = { "reportingComponent", "reportingInstance" };
+
+	json_sub(rq->arena, obj, "source");
+	for (size_t i = 0; i < ARRAY_LEN(nulls); i++) {
+		if (!json_get(obj, nulls[i]))
+			json_set(rq->arena, obj, nulls[i], json_null(rq->arena));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(empties); i++) {
+		if (!json_get(obj, empties[i]))
+			json_set_str(rq->arena, obj, empties[i], STR_EMPTY);
+	}
+}
+
+static void event_validate(struct api_request *rq UNUSED, const struct json *obj, struct err **e)
+{
+	struct str ns = json_str_at(obj, "involvedObject.namespace");
+	struct str own = meta_namespace(obj);
+
+	/* events about cluster-scoped objects live in default */
+	if (str_empty(ns) ? !str_eqz(own, "default") && !str_eqz(own, "kube-system")
+			  : !str_eq(ns, own))
+		cause_invalid_str(e, STR("involvedObject.namespace"), ns,
+				  "does not match event.namespace");
+}
+
+static struct str event_source(struct arena *a, const struct json *obj)
+{
+	struct str c = json_str_at(obj, "source.component"), h = json_str_at(obj, "source.host");
+
+	if (str_empty(c))
+		c = json_str_at(obj, "reportingComponent");
+	return str_empty(h) ? c : arena_fmt(a, STR_FMT ", " STR_FMT, STR_ARG(c), STR_ARG(h));
+}
+
+static const struct json *event_time(const struct json *obj, const char *a, const char *b)
+{
+	const struct json *t = json_at(obj, a);
+
+	if (json_is_null(t))
+		t = json_at(obj, b);
+	return json_is_null(t) ? json_get(obj, "eventTime") : t;
+}
+
+static void event_cell(struct arena *a, const struct json *obj, struct str column,
+		       struct json *cells)
+{
+	const struct json *series = json_get(obj, "series");
+
+	if (str_eqz(column, "Last Seen"))
+		cell_age(a, cells, event_time(obj, "series.lastObservedTime", "lastTimestamp"));
+	else if (str_eqz(column, "First Seen"))
+		cell_age(a, cells, event_time(obj, "firstTimestamp", "eventTime"));
+	else if (str_eqz(column, "Object"))
+		cell_str(a, cells,
+			 arena_fmt(a, "%s/" STR_FMT,
+				   cell_lower(a, json_str_at(obj, "involvedObject.kind")),
+				   STR_ARG(json_str_at(obj, "involvedObject.name"))));
+	else if (str_eqz(column, "Source"))
+		cell_str(a, cells, event_source(a, obj));
+	else if (str_eqz(column, "Message"))
+		cell_str(a, cells, str_trim(json_str_at(obj, "message")));
+	else if (str_eqz(column, "Count"))
+		cell_int(a, cells,
+			 series ? json_int_at(series, "count", 0)
+				: MAX(json_int_at(obj, "count", 0), 1));
+}
+
+const struct strategy event_strategy = {
+	.create_on_update = true,
+	.set_defaults = event_defaults,
+	.validate = event_validate,
+	.cell = event_cell,
+};
+
+/* Lease */
+const struct strategy lease_strategy = {
+	.needs_rv = true,
+	.create_on_update = true,
+};
+
+/* EndpointSlice */
+static void endpointslice_cell(struct arena *a, const struct json *obj, struct str column,
+			       struct json *cells)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	if (str_eqz(column, "Ports")) {
+		json_for_each(it, json_get(obj, "ports")) buf_addf(
+			&b, "%s%lld", b.n ? "," : "", (long long)json_int_at(it.val, "port", 0));
+		cell_str(a, cells, b.n ? buf_to_arena(&b, a) : STR("<unset>"));
+		return;
+	}
+	json_for_each(it, json_get(obj, "endpoints"))
+	{
+		json_for_each(ad, json_get(it.val, "addresses"))
+			buf_addf(&b, "%s" STR_FMT, b.n ? "," : "", STR_ARG(json_as_str(ad.val)));
+	}
+	cell_str(a, cells, b.n ? buf_to_arena(&b, a) : STR("<unset>"));
+}
+
+static void endpointslice_validate_update(struct api_request *rq UNUSED, const struct json *obj,
+					  const struct json *old, struct err **e)
+{
+	if (!json_equal(json_get(obj, "addressType"), json_get(old, "addressType")))
+		cause_invalid(e, STR("addressType"), json_get(obj, "addressType"),
+			      "field is immutable");
+}
+
+const struct strategy endpointslice_strategy = {
+	.generation = true,
+	.validate_update = endpointslice_validate_update,
+	.cell = endpointslice_cell,
+};
+
+/* StorageClass */
+#define DEFAULT_CLASS "storageclass.kubernetes.io/is-default-class"
+
+static void storageclass_cell(struct arena *a, const struct json *obj, struct str column,
+			      struct json *cells)
+{
+	if (str_eqz(column, "Name")) {
+		bool dflt = str_eqz(meta_annotation(obj, DEFAULT_CLASS), "true");
+
+		cell_str(a, cells,
+			 dflt ? arena_cat(a, meta_name(obj), STR(" (default)")) : meta_name(obj));
+		return;
+	}
+	json_push(cells, json_bool(a, json_bool_at(obj, "allowVolumeExpansion", false)));
+}
+
+static void storageclass_validate_update(struct api_request *rq UNUSED, const struct json *obj,
+					 const struct json *old, struct err **e)
+{
+	static const char *const fields[] = { "parameters", "provisioner", "reclaimPolicy",
+					      "volumeBindingMode" };
+
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		const struct json *v = json_get(obj, fields[i]), *w = json_get(old, fields[i]);
+
+		if ((v || w) && !json_equal(v, w))
+			cause_forbidden(e, str_from(fields[i]), "updates to %s are forbidden.",
+					fields[i]);
+	}
+}
+
+const struct strategy storageclass_strategy = {
+	.delete_returns_obj = true,
+	.validate_update = storageclass_validate_update,
+	.cell = storageclass_cell,
+};
+
+/* ControllerRevision */
+static void controllerrevision_validate_update(struct api_request *rq UNUSED,
+					       const struct json *obj, const struct json *old,
+					       struct err **e)
+{
+	const struct json *d = json_get(obj, "data");
+
+	if (!json_equal(d, json_get(old, "data")))
+		cause_invalid(e, STR("data"), d, "field is immutable");
+}
+
+static void controllerrevision_cell(struct arena *a, const struct json *obj,
+				    struct str column UNUSED, struct json *cells)
+{
+	const struct json *c = meta_controller(obj);
+
+	if (!c) {
+		cell_or_none(a, cells, STR_EMPTY);
+		return;
+	}
+	cell_str(a, cells,
+		 arena_fmt(a, "%s/" STR_FMT, cell_lower(a, json_str_at(c, "kind")),
+			   STR_ARG(json_str_at(c, "name"))));
+}
+
+const struct strategy controllerrevision_strategy = {
+	.validate_update = controllerrevision_validate_update,
+	.cell = controllerrevision_cell,
+};

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Pods: status at birth, what of a spec may change, graceful deletion, and the plugins Priority and
+ * DefaultTolerationSeconds. */
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "server/builtin-admission.h"
+#include "server/errors.h"
+#include "server/pod-cells.h"
+#include "server/pod-spec.h"
+#include "server/request.h"
+#include "server/server.h"
+#include "server/strategies.h"
+#include "json/json.h"
+
+static void pod_defaults(struct api_request *rq, struct json *obj)
+{
+	struct json *spec = json_get(obj, "spec");
+
+	if (json_is(spec, JSON_OBJECT))
+		pod_spec_default(rq->arena, spec);
+}
+
+static struct err *pod_prepare_create(struct api_request *rq, struct json *obj)
+{
+	struct arena *a = rq->arena;
+	struct json *status = json_sub(a, obj, "status");
+
+	json_set_str(a, status, "phase", STR("Pending"));
+	json_set_str(a, status, "qosClass", pod_qos_class(json_get(obj, "spec")));
+	if (json_len(json_at(obj, "spec.schedulingGates"))) {
+		struct json *c = json_object(a);
+
+		json_set_str(a, c, "type", STR("PodScheduled"));
+		json_set_str(a, c, "status", STR("False"));
+		json_set(a, c, "lastProbeTime", json_null(a));
+		json_set_str(a, c, "lastTransitionTime", wall_format(a, rq->now));
+		json_set_str(a, c, "reason", STR("SchedulingGated"));
+		json_set_str(a, c, "message",
+			     STR("Scheduling is blocked due to non-empty scheduling gates"));
+		json_push(json_sub_array(a, status, "conditions"), c);
+	}
+	return NULL;
+}
+
+static struct err *pod_prepare_update(struct api_request *rq, struct json *obj,
+				      const struct json *old)
+{
+	const struct json *qos = json_at(old, "status.qosClass");
+
+	if (!rq->subres || !str_eqz(rq->subres->name, "status"))
+		return NULL;
+	/* the class of service is for life */
+	if (qos)
+		json_set(rq->arena, json_sub(rq->arena, obj, "status"), "qosClass",
+			 json_copy(rq->arena, qos));
+	return NULL;
+}
+
+static void pod_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	pod_spec_validate(rq->arena, json_get(obj, "spec"), STR("spec"), e);
+}
+
+/* The spec with all that may change taken from the old one. */
+static void pod_mask_images(struct arena *a, struct json *spec, const struct json *old,
+			    const char *list)
+{
+	struct json *now = json_get(spec, list), *was = json_get(old, list);
+
+	json_for_each(it, now)
+	{
+		const struct json *image = json_get(json_idx(was, it.i), "image");
+
+		if (image)
+			json_set(a, it.val, "image", json_copy(a, image));
+	}
+}
+
+static void pod_mask(struct arena *a, struct json *spec, const struct json *old, const char *key)
+{
+	const struct json *v = json_get(old, key);
+
+	if (v)
+		json_set(a, spec, key, json_copy(a, v));
+	else
+		json_delz(spec, key);
+}
+
+static bool tolerations_only_added(const struct json *now, const struct json *was)
+{
+	json_for_each(w, was)
+	{
+		bool kept = false;
+
+		json_for_each(n, now) kept |= json_equal(n.val, w.val);
+		if (!kept)
+			return false;
+	}
+	return true;
+}
+
+static void pod_validate_update(struct api_request *rq, const struct json *obj,
+				const struct json *old, struct err **e)
+{
+	struct arena *a = rq->arena;
+	const struct json *was = json_get(old, "spec");
+	struct json *spec = json_copy(a, json_get(obj, "spec"));
+	bool gated = json_len(json_get(was, "schedulingGates"));
+
+	/* binding is how a Pod gets its node */
+	if (rq->subres && str_eqz(rq->subres->name, "binding"))
+		return;
+	pod_mask_images(a, spec, was, "containers");
+	pod_mask_images(a, spec, was, "initContainers");
+	pod_mask(a, spec, was, "activeDeadlineSeconds");
+	if (tolerations_only_added(json_get(spec, "tolerations"), json_get(was, "tolerations")))
+		pod_mask(a, spec, was, "tolerations");
+	if (json_int_at(spec, "terminationGracePeriodSeconds", 0) == 1 &&
+	    json_int_at(was, "terminationGracePeriodSeconds", 0) < 0)
+		pod_mask(a, spec, was, "terminationGracePeriodSeconds");
+	if (json_len(json_get(spec, "schedulingGates")) <
+	    json_len(json_get(was, "schedulingGates")))
+		pod_mask(a, spec, was, "schedulingGates");
+	if (gated) {
+		pod_mask(a, spec, was, "nodeSelector");
+		pod_mask(a, spec, was, "affinity");
+	}
+	if (!json_equal(spec, was))
+		cause_forbidden(
+			e, STR("spec"),
+			"pod updates may not change fields other than "
+			"`spec.containers[*].image`,`spec.initContainers[*].image`,"
+			"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+			"existing tolerations),`spec.terminationGracePeriodSeconds` (allow it "
+			"to be set to 1 if it was previously negative)");
+}
+
+static int64_t pod_grace(struct api_request *rq UNUSED, const struct json *obj, int64_t asked)
+{
+	struct str phase = json_str_at(obj, "status.phase");
+	int64_t grace = asked;
+
+	if (grace < 0)
+		grace = json_int_at(obj, "spec.terminationGracePeriodSeconds", 30);
+	if (grace < 0)
+		grace = 1;
+	/* nobody runs it: nobody needs the time */
+	if (str_empty(json_str_at(obj, "spec.nodeName")) || str_eqz(phase, "Succeeded") ||
+	    str_eqz(phase, "Failed"))
+		grace = 0;
+	return grace;
+}
+
+const struct strategy pod_strategy = {
+	.generation = true,
+	.delete_returns_obj = true,
+	.set_defaults = pod_defaults,
+	.prepare_create = pod_prepare_create,
+	.prepare_update = pod_prepare_update,
+	.validate = pod_validate,
+	.validate_update = pod_validate_update,
+	.grace = pod_grace,
+	.cell = pod_cell,
+};
+
+/* Priority */
+static bool pod_create_wants(struct admission_plugin *p UNUSED, const struct admission *ad)
+{
+	return ad->op == ADMISSION_CREATE && str_empty(ad->sub) &&
+	       str_eqz(ad->res->store_name, "pods");
+}
+
+struct priority_pick {
+	struct arena *a;
+	bool found;
+	struct str name, policy;
+	int64_t value;
+};
+
+static void priority_consider(const struct obj *o, void *ctx)
+{
+	struct priority_pick *p = ctx;
+	const struct json *t = obj_tree(o);
+	int64_t value = json_int_at(t, "value", 0);
+
+	/* of several defaults the lowest counts */
+	if (json_bool_at(t, "globalDefault", false) && (!p->found || value < p->value)) {
+		p->found = true;
+		p->value = value;
+		p->name = arena_str(p->a, o->name);
+		p->policy = arena_str(p->a, json_str_at(t, "preemptionPolicy"));
+	}
+	obj_forget_tree(o);
+}
+
+static struct err *priority_find(struct admission *ad, struct str name, struct priority_pick *p)
+{
+	struct apiserver *s = ad->rq->server;
+	struct json *pc = NULL;
+
+	if (str_empty(name))
+		return local_list(s, "priorityclasses.scheduling.k8s.io", STR_EMPTY,
+				  priority_consider, p);
+	TRY(local_get_json(s, p->a, "priorityclasses.scheduling.k8s.io", STR_EMPTY, name, &pc));
+	if (!pc)
+		return admission_deny(ad, "no PriorityClass with name " STR_FMT " was found",
+				      STR_ARG(name));
+	p->value = json_int_at(pc, "value", 0);
+	p->policy = json_str_at(pc, "preemptionPolicy");
+	return NULL;
+}
+
+static struct err *priority_mutate(struct admission_plugin *plug UNUSED, struct admission *ad)
+{
+	struct arena *a = ad->rq->arena;
+	struct json *spec = json_sub(a, ad->obj, "spec");
+	struct priority_pick p = { .a = a };
+	const struct json *given = json_get(spec, "priority");
+
+	TRY(priority_find(ad, json_str_at(spec, "priorityClassName"), &p));
+	if (p.found && str_empty(json_str_at(spec, "priorityClassName")))
+		json_set_str(a, spec, "priorityClassName", p.name);
+	if (given && json_as_int(given, 0) != p.value)
+		return admission_deny(
+			ad,
+			"the integer value of priority (%lld) must not be provided in "
+			"pod spec; priority admission controller computed %lld from the "
+			"given PriorityClass name",
+			(long long)json_as_int(given, 0), (long long)p.value);
+	json_set_int(a, spec, "priority", p.value);
+	if (!json_get(spec, "preemptionPolicy"))
+		json_set_str(a, spec, "preemptionPolicy",
+			     str_empty(p.policy) ? STR("PreemptLowerPriority") : p.policy);
+	return NULL;
+}
+
+struct admission_plugin priority_plugin = {
+	.name = "Priority",
+	.wants = pod_create_wants,
+	.mutate = priority_mutate,
+};
+
+/* DefaultTolerationSeconds */
+static bool tolerates(const struct json *tolerations, const char *key)
+{
+	json_for_each(it, tolerations)
+	{
+		struct str k = json_str_at(it.val, "key"), eff = json_str_at(it.val, "effect");
+
+		if ((str_empty(k) || str_eqz(k, key)) &&
+		    (str_empty(eff) || str_eqz(eff, "NoExecute")))
+			return true;
+	}
+	return false;
+}
+
+static struct err *tolerations_mutate(struct admission_plugin *p UNUSED, struct admission *ad)
+{
+	static const char *const keys[] = { "node.kubernetes.io/not-ready",
+					    "node.kubernetes.io/unreachable" };
+	struct arena *a = ad->rq->arena;
+	struct json *spec = json_sub(a, ad->obj, "spec");
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		struct json *t;
+
+		if (tolerates(json_get(spec, "tolerations"), keys[i]))
+			continue;
+		t = json_object(a);
+		json_set_str(a, t, "key", str_from(keys[i]));
+		json_set_str(a, t, "operator", STR("Exists"));
+		json_set_str(a, t, "effect", STR("NoExecute"));
+		json_set_int(a, t, "tolerationSeconds", 300);
+		json_push(json_sub_array(a, spec, "tolerations"), t);
+	}
+	return NULL;
+}
+
+struct admission_plugin default_tolerations_plugin = {
+	.name = "DefaultTolerationSeconds",
+	.wants = pod_create_wants,
+	.mutate = tolerations_mutate,
+};

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Every change of an existing object runs through engine_update: read, change, admit, validate,
+ * commit if it still is what was read; again otherwise, unless the client named a resourceVersion.
+ */
+
+#include "api/meta.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "io/fiber.h"
+#include "server/admission.h"
+#include "server/engine.h"
+#include "server/errors.h"
+#include "server/metadata.h"
+#include "server/object.h"
+#include "server/request.h"
+#include "server/respond.h"
+#include "server/server.h"
+#include "server/write.h"
+#include "json/json.h"
+
+#define UPDATE_ATTEMPTS 16
+
+/* What one attempt works on. */
+struct update {
+	struct api_request *rq;
+	const struct obj *cur;
+	struct json *old, *obj;
+	bool conditional; /* the client named the revision */
+};
+
+static bool update_is_status(const struct api_request *rq)
+{
+	return rq->subres && str_eqz(rq->subres->name, "status");
+}
+
+static struct err *update_check_rv(struct update *u)
+{
+	struct api_request *rq = u->rq;
+	struct str rv = json_str_at(u->obj, "metadata.resourceVersion");
+	struct str uid = json_str_at(u->obj, "metadata.uid");
+	uint64_t n = 0;
+
+	if (!str_empty(rv) && !str_to_u64(rv, &n))
+		return err_new(ERR_UNKNOWN,
+			       "strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
+			       STR_ARG(rv));
+	if (rq->verb == VERB_UPDATE && !str_empty(uid) && !str_eq(uid, u->cur->uid))
+		return error_conflict(
+			rq->res, rq->name,
+			"StorageError: invalid object, Code: 4, Key: /registry/" STR_FMT "/" STR_FMT
+			", ResourceVersion: 0, AdditionalErrorMsg: "
+			"Precondition failed: UID in precondition: " STR_FMT
+			", UID in object meta: " STR_FMT,
+			STR_ARG(rq->res->plural), STR_ARG(rq->name), STR_ARG(uid),
+			STR_ARG(u->cur->uid));
+	if (!n && rq->verb == VERB_UPDATE && (rq->res->custom || rq->res->strategy->needs_rv)) {
+		struct err *e = NULL;
+
+		cause_invalid(&e, STR("metadata.resourceVersion"), json_int(rq->arena, 0),
+			      "must be specified for an update");
+		return error_invalid(e, rq->res->group, rq->res->plural, rq->name);
+	}
+	u->conditional = n;
+	if (n && n != u->cur->rev.n)
+		return error_modified(rq->res, rq->name);
+	return NULL;
+}
+
+/* The main resource leaves the status alone, the status subresource everything else. */
+static void update_isolate(struct update *u)
+{
+	struct api_request *rq = u->rq;
+	struct arena *a = rq->arena;
+	struct json *status;
+
+	if (update_is_status(rq)) {
+		status = json_get(u->obj, "status");
+		u->obj = json_copy(a, u->old);
+		if (status)
+			json_set(a, u->obj, "status", json_copy(a, status));
+		else
+			json_delz(u->obj, "status");
+		return;
+	}
+	if (rq->subres || !subresource_find(rq->v, STR("status")))
+		return;
+	status = json_get(u->old, "status");
+	if (status)
+		json_set(a, u->obj, "status", json_copy(a, status));
+	else
+		json_delz(u->obj, "status");
+}
+
+static struct admission update_admission(struct update *u)
+{
+	struct api_request *rq = u->rq;
+
+	return (struct admission){
+		.rq = rq,
+		.op = ADMISSION_UPDATE,
+		.res = rq->res,
+		.v = rq->v,
+		.sub = request_sub(rq),
+		.ns = rq->ns,
+		.name = rq->name,
+		.obj = u->obj,
+		.old = u->old,
+		.options = engine_options_json(rq, rq->verb == VERB_PATCH ? "PatchOptions"
+									  : "UpdateOptions"),
+		.dry_run = rq->opt.dry_run,
+	};
+}
+
+static struct err *update_validate(struct update *u, struct err *e)
+{
+	struct api_request *rq = u->rq;
+	const struct strategy *st = rq->res->strategy;
+
+	metadata_validate(rq, u->obj, &e);
+	object_validate(rq, u->obj, &e);
+	if (st->validate && !update_is_status(rq))
+		st->validate(rq, u->obj, &e);
+	if (st->validate_update)
+		st->validate_update(rq, u->obj, u->old, &e);
+	return error_invalid(e, rq->res->group, rq->res->kind, rq->name);
+}
+
+/* The steps between the wanted tree and the transaction. */
+static struct err *update_process(struct update *u)
+{
+	struct api_request *rq = u->rq;
+	const struct strategy *st = rq->res->strategy;
+	struct admission ad;
+	struct err *e = NULL;
+
+	TRY(metadata_begin_update(rq, u->obj));
+	TRY(update_check_rv(u));
+	update_isolate(u);
+	ad = update_admission(u);
+	if (!rq->bypass_admission) {
+		TRY(admission_mutate(rq->server, &ad));
+		u->obj = ad.obj;
+		update_isolate(u);
+	}
+	metadata_carry(rq, u->obj, u->old, &e);
+	if (st->prepare_update) {
+		struct err *e2 = st->prepare_update(rq, u->obj, u->old);
+
+		if (e2) {
+			err_free(e);
+			return e2;
+		}
+	}
+	if (!update_is_status(rq))
+		metadata_bump_generation(rq, u->obj, u->old);
+	TRY(update_validate(u, e));
+	ad.obj = u->obj;
+	if (!rq->bypass_admission)
+		TRY(admission_validate(rq->server, &ad));
+	return NULL;
+}
+
+static bool update_same(struct update *u)
+{
+	struct json *meta = json_sub(u->rq->arena, u->obj, "metadata");
+	const struct json *rv = json_at(u->old, "metadata.resourceVersion");
+
+	if (rv)
+		json_set(u->rq->arena, meta, "resourceVersion", json_copy(u->rq->arena, rv));
+	return json_equal(u->obj, u->old);
+}
+
+/* A deleted object nothing holds any longer goes, with this update as its last state. */
+static struct err *update_finish_delete(struct update *u, struct write *w, const struct obj **ret,
+					bool *ret_again)
+{
+	struct api_request *rq = u->rq;
+	struct store_key key = object_key(rq);
+	_cleanup_obj_ const struct obj *last = NULL;
+	struct obj *o = NULL;
+
+	TRY(object_make(rq, u->obj, &o));
+	last = o;
+	w->n = 1;
+	w->ops[0] = (struct store_op){ 0 };
+	if (rq->res->strategy->commit_delete)
+		TRY(rq->res->strategy->commit_delete(rq, w, u->obj));
+	w->ops[0] = (struct store_op){ .key = key, .expect = u->cur->rev };
+	if (!rq->opt.dry_run)
+		TRY(write_commit(rq->server, w, ret_again));
+	if (!*ret_again)
+		*ret = obj_with_rev(last, u->cur->rev);
+	return NULL;
+}
+
+static struct err *update_commit(struct update *u, struct write *w, const struct obj **ret,
+				 bool *ret_again)
+{
+	struct api_request *rq = u->rq;
+	struct store_key key = object_key(rq);
+	struct obj *o = NULL;
+
+	write_fini(w);
+	if (metadata_may_go(rq, u->obj))
+		return update_finish_delete(u, w, ret, ret_again);
+	w->n = 1;
+	w->ops[0] = (struct store_op){ 0 };
+	if (rq->res->strategy->commit)
+		TRY(rq->res->strategy->commit(rq, w, u->obj, u->old));
+	TRY(object_make(rq, u->obj, &o));
+	w->ops[0] = (struct store_op){ .key = key, .put = o, .expect = u->cur->rev };
+	if (rq->opt.dry_run) {
+		*ret = obj_with_rev(o, u->cur->rev);
+		return NULL;
+	}
+	TRY(write_commit(rq->server, w, ret_again));
+	if (!*ret_again)
+		*ret = obj_ref(w->ops[0].result);
+	return NULL;
+}
+
+static struct err *update_attempt(struct api_request *rq, struct engine_change *c, struct write *w,
+				  const struct obj **ret, bool *ret_again)
+{
+	struct store_key key = object_key(rq);
+	_cleanup_obj_ const struct obj *cur = NULL;
+	struct update u = { .rq = rq };
+
+	TRY(store_get(rq->server->store, &key, &cur));
+	if (!cur && c->create && rq->res->strategy->create_on_update && !rq->subres)
+		return engine_create(rq, json_copy(rq->arena, c->create), ret);
+	if (!cur)
+		return error_not_found(rq->res, rq->name);
+	u.cur = cur;
+	TRY(object_tree(rq, cur, &u.old));
+	TRY(c->apply(c, rq, u.old, &u.obj));
+	TRY(update_process(&u));
+	if (update_same(&u) && !metadata_may_go(rq, u.obj)) {
+		*ret = obj_ref(cur);
+		return NULL;
+	}
+	TRY(update_commit(&u, w, ret, ret_again));
+	if (*ret_again && u.conditional && w->failed == 0)
+		return error_modified(rq->res, rq->name);
+	return NULL;
+}
+
+struct err *engine_update(struct api_request *rq, struct engine_change *c, const struct obj **ret)
+{
+	_cleanup_write_ struct write w = { .failed = -1 };
+
+	for (int i = 0; i < UPDATE_ATTEMPTS; i++) {
+		bool again = false;
+
+		TRY(update_attempt(rq, c, &w, ret, &again));
+		if (!again)
+			return NULL;
+		TRY(fiber_check());
+	}
+	return error_modified(rq->res, rq->name);
+}
+
+/* PUT */
+struct put_change {
+	struct engine_change base;
+	struct json *body;
+};
+
+static struct err *put_apply(struct engine_change *c, struct api_request *rq,
+			     const struct json *old UNUSED, struct json **ret)
+{
+	/* each attempt changes its tree */
+	*ret = json_copy(rq->arena, ((struct put_change *)c)->body);
+	return NULL;
+}
+
+struct err *engine_put(struct api_request *rq, struct json *obj, const struct obj **ret)
+{
+	struct put_change c = { .base = { .apply = put_apply, .create = obj }, .body = obj };
+
+	return engine_update(rq, &c.base, ret);
+}
+
+struct err *serve_update(struct api_request *rq)
+{
+	_cleanup_obj_ const struct obj *o = NULL;
+	struct json *obj = NULL;
+
+	TRY(body_decode(rq, &obj));
+	if (str_empty(meta_name(obj)) && !rq->subres && rq->res->strategy->create_on_update)
+		json_set_str(rq->arena, json_sub(rq->arena, obj, "metadata"), "name", rq->name);
+	TRY(engine_put(rq, obj, &o));
+	return respond_obj(rq, rq->created ? 201 : 200, o);
+}

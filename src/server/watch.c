@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Watches: event-driven, no fiber once the initial state is sent.
+ *
+ *     store event -> selectors, old and new -> encoded once (struct watch_cache) -> http_push
+ *
+ * When a client reads too slowly its queue fills up to WATCH_QUEUE_BYTES; then the watch leaves the
+ * store's feed and resumes from the history at the revision it saw last, once the queue has
+ * drained. History gone means an ERROR event with 410, as for a client that comes back too late.
+ */
+
+#include "server/watch.h"
+
+#include "api/meta.h"
+#include "api/selector.h"
+#include "api/status.h"
+#include "base/arena.h"
+#include "base/blob.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "io/fiber.h"
+#include "io/http-server.h"
+#include "server/engine.h"
+#include "server/object.h"
+#include "server/request.h"
+#include "server/server.h"
+#include "server/table.h"
+#include "json/json.h"
+
+#define WATCH_QUEUE_BYTES (1024 * 1024)
+#define WATCH_PAGE        500
+#define WATCH_BOOKMARK_MS 60000
+#define WATCH_MIN_S       1800
+
+#define ENCODED_N 128
+
+enum watch_type { WATCH_ADDED, WATCH_MODIFIED, WATCH_DELETED };
+
+static const char *const watch_type_names[] = {
+	[WATCH_ADDED] = "ADDED",
+	[WATCH_MODIFIED] = "MODIFIED",
+	[WATCH_DELETED] = "DELETED",
+};
+
+/* An event as bytes; what it was made from is the key. */
+struct encoded {
+	const struct obj *obj;
+	struct rev rev;
+	enum watch_type type;
+	const struct resource_version *v;
+	enum output_form form;
+	enum include_object include;
+	struct blob *blob;
+};
+
+struct watch_cache {
+	struct apiserver *server;
+	struct registry_listener listener;
+	struct list watchers;
+	struct encoded ring[ENCODED_N];
+	size_t next;
+};
+
+struct watcher {
+	struct http_push push;
+	struct store_watch watch;
+	struct timer timeout, bookmark, last_bookmark;
+	struct list link;
+	struct apiserver *server;
+	struct arena *arena;
+	const struct resource *res;
+	const struct resource_version *v;
+	struct selector *labels, *fields;
+	struct str ns, name;
+	enum output_form form;
+	enum include_object include;
+	struct str form_version;
+	struct rev seen;
+	bool bookmarks, feeding, paused, ending, closed, busy;
+	struct waitq drained; /* the fiber that sends the initial state */
+};
+
+/* the shared encodings */
+static void encoded_fini(struct encoded *e)
+{
+	obj_unref(e->obj);
+	if (e->blob)
+		blob_unref(e->blob);
+	*e = (struct encoded){ 0 };
+}
+
+static struct encoded *encoded_find(struct watch_cache *wc, const struct encoded *want)
+{
+	for (size_t i = 0; i < ENCODED_N; i++) {
+		/* newest first: watchers of one event follow each other */
+		struct encoded *e = &wc->ring[(wc->next + ENCODED_N - 1 - i) % ENCODED_N];
+
+		if (e->obj == want->obj && e->rev.n == want->rev.n && e->type == want->type &&
+		    e->v == want->v && e->form == want->form && e->include == want->include)
+			return e;
+		if (!e->obj)
+			return NULL;
+	}
+	return NULL;
+}
+
+static struct blob *blob_of(const struct buf *b)
+{
+	return blob_from(buf_str(b));
+}
+
+static struct err *watch_encode_tree(struct watcher *w, struct buf *b, const struct obj *o)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct table_view view = { a, w->res, w->v, w->form_version, (int)w->include };
+	struct json *tree = NULL, *doc;
+
+	TRY(object_tree_v(w->server->registry, a, w->res, w->v, o, &tree));
+	if (w->form == OUTPUT_TABLE) {
+		doc = table_new(&view, meta_rv(tree));
+		table_add(&view, doc, tree);
+	} else {
+		doc = table_metadata(&view, tree);
+	}
+	json_write(b, doc);
+	return NULL;
+}
+
+static struct err *watch_encode(struct watcher *w, enum watch_type type, const struct obj *o,
+				struct rev rev, struct blob **ret)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_obj_ const struct obj *at = NULL;
+
+	/* an object that left the selection shows its old state at the new revision */
+	if (o->rev.n != rev.n)
+		o = at = obj_with_rev(o, rev);
+	buf_reserve(&b, o->tail.n + 256);
+	buf_addf(&b, "{\"type\":\"%s\",\"object\":", watch_type_names[type]);
+	if (w->form == OUTPUT_PLAIN)
+		TRY(object_write(w->server->registry, a, &b, w->res, w->v, o, true));
+	else
+		TRY(watch_encode_tree(w, &b, o));
+	buf_addz(&b, "}\n");
+	*ret = blob_of(&b);
+	return NULL;
+}
+
+/* A new reference. */
+static struct err *watch_blob(struct watcher *w, enum watch_type type, const struct obj *o,
+			      struct rev rev, struct blob **ret)
+{
+	struct watch_cache *wc = w->server->watches;
+	struct encoded want = { o, rev, type, w->v, w->form, w->include, NULL };
+	struct encoded *e = encoded_find(wc, &want);
+
+	if (!e) {
+		TRY(watch_encode(w, type, o, rev, &want.blob));
+		e = &wc->ring[wc->next++ % ENCODED_N];
+		encoded_fini(e);
+		*e = want;
+		obj_ref(o);
+	}
+	*ret = blob_ref(e->blob);
+	return NULL;
+}
+
+/* sending */
+static void watch_end(struct watcher *w)
+{
+	if (w->ending || w->closed)
+		return;
+	w->ending = true;
+	if (w->feeding)
+		store_watch_cancel(&w->watch);
+	w->feeding = false;
+	http_push_end(&w->push);
+}
+
+static void watch_send_error(struct watcher *w, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_addz(&b, "{\"type\":\"ERROR\",\"object\":");
+	json_write(&b, status_from_err(a, e));
+	buf_addz(&b, "}\n");
+	err_free(e);
+	if (!w->closed)
+		http_push_write(&w->push, buf_str(&b));
+	watch_end(w);
+}
+
+static void watch_send_bookmark(struct watcher *w, bool initial_end)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_buf_ struct buf b = { 0 };
+	struct json *o = json_object(a), *meta;
+
+	if (w->form == OUTPUT_TABLE) {
+		json_set_str(a, o, "kind", STR("Table"));
+		json_set_str(a, o, "apiVersion", STR("meta.k8s.io/v1"));
+	} else if (w->form == OUTPUT_METADATA) {
+		json_set_str(a, o, "kind", STR("PartialObjectMetadata"));
+		json_set_str(a, o, "apiVersion", STR("meta.k8s.io/v1"));
+	} else {
+		json_set_str(a, o, "kind", w->res->kind);
+		json_set_str(a, o, "apiVersion", resource_api_version(a, w->res, w->v));
+	}
+	meta = json_sub(a, o, "metadata");
+	json_set(a, meta, "resourceVersion", json_strf(a, "%llu", (unsigned long long)w->seen.n));
+	if (initial_end)
+		meta_set_annotation(a, o, "k8s.io/initial-events-end", STR("true"));
+	if (w->form == OUTPUT_TABLE) {
+		json_sub_array(a, o, "columnDefinitions");
+		json_sub_array(a, o, "rows");
+	}
+	buf_addz(&b, "{\"type\":\"BOOKMARK\",\"object\":");
+	json_write(&b, o);
+	buf_addz(&b, "}\n");
+	http_push_write(&w->push, buf_str(&b));
+}
+
+/* False when the queue is full now. */
+static bool watch_send(struct watcher *w, enum watch_type type, const struct obj *o, struct rev rev)
+{
+	struct blob *b = NULL;
+	struct err *e = watch_blob(w, type, o, rev, &b);
+	bool room;
+
+	if (e) {
+		watch_send_error(w, e);
+		return false;
+	}
+	room = http_push_blob(&w->push, b);
+	blob_unref(b);
+	return room;
+}
+
+static bool watch_matches(const struct watcher *w, const struct obj *o)
+{
+	if (!o || (!str_empty(w->name) && !str_eq(o->name, w->name)))
+		return false;
+	return (!w->labels || selector_matches_obj_labels(w->labels, o)) &&
+	       (!w->fields || selector_matches_obj_fields(w->fields, o));
+}
+
+static void watch_pause(struct watcher *w)
+{
+	if (!w->feeding)
+		return;
+	store_watch_cancel(&w->watch);
+	w->feeding = false;
+	w->paused = true;
+}
+
+static void watch_event(struct store_watch *sw, const struct store_event *ev)
+{
+	struct watcher *w = container_of(sw, struct watcher, watch);
+	bool is = ev->type == STORE_PUT && watch_matches(w, ev->obj);
+	bool was = watch_matches(w, ev->type == STORE_PUT ? ev->prev : ev->obj);
+	bool room = true;
+
+	/* the last state that matched is what a deleted object shows */
+	if (is)
+		room = watch_send(w, was ? WATCH_MODIFIED : WATCH_ADDED, ev->obj, ev->rev);
+	else if (was)
+		room = watch_send(w, WATCH_DELETED, ev->type == STORE_PUT ? ev->prev : ev->obj,
+				  ev->rev);
+	w->seen = ev->rev;
+	if (!room)
+		watch_pause(w);
+}
+
+static void watch_progress(struct store_watch *sw, struct rev rev)
+{
+	struct watcher *w = container_of(sw, struct watcher, watch);
+
+	if (rev.n > w->seen.n)
+		w->seen = rev;
+}
+
+static void watch_feed(struct watcher *w)
+{
+	struct err *e;
+	struct rev oldest = store_oldest_rev(w->server->store);
+
+	w->paused = false;
+	w->watch.event = watch_event;
+	w->watch.progress = watch_progress;
+	e = store_watch_start(w->server->store, &w->watch, w->res->store_name, w->ns, w->name,
+			      w->seen);
+	if (!e) {
+		w->feeding = true;
+		return;
+	}
+	if (err_is(e, ERR_EXPIRED))
+		e = err_remsg(e, "too old resource version: %llu (%llu)",
+			      (unsigned long long)w->seen.n, (unsigned long long)oldest.n);
+	watch_send_error(w, e);
+}
+
+/* life */
+static void watch_free(struct watcher *w)
+{
+	list_unlink(&w->link);
+	timer_cancel(&w->timeout);
+	timer_cancel(&w->bookmark);
+	timer_cancel(&w->last_bookmark);
+	if (w->feeding)
+		store_watch_cancel(&w->watch);
+	resource_unref(w->res);
+	arena_free(w->arena);
+	free(w);
+}
+
+static void watch_closed(struct http_push *p)
+{
+	struct watcher *w = container_of(p, struct watcher, push);
+
+	w->closed = true;
+	/* the fiber that still sends the initial state frees it then */
+	if (w->busy)
+		waitq_wake_all(&w->drained);
+	else
+		watch_free(w);
+}
+
+static void watch_writable(struct http_push *p)
+{
+	struct watcher *w = container_of(p, struct watcher, push);
+
+	if (w->busy)
+		waitq_wake_all(&w->drained);
+	else if (w->paused && !w->ending)
+		watch_feed(w);
+}
+
+static void watch_timeout(struct timer *t)
+{
+	watch_end(container_of(t, struct watcher, timeout));
+}
+
+static void watch_bookmark(struct timer *t)
+{
+	struct watcher *w = container_of(t, struct watcher, bookmark);
+
+	if (w->feeding && w->seen.n)
+		watch_send_bookmark(w, false);
+	timer_start(w->server->loop, t, WATCH_BOOKMARK_MS);
+}
+
+static void watch_last_bookmark(struct timer *t)
+{
+	struct watcher *w = container_of(t, struct watcher, last_bookmark);
+
+	if (w->feeding && w->seen.n)
+		watch_send_bookmark(w, false);
+}
+
+static void watch_start_timers(struct watcher *w, int64_t seconds)
+{
+	struct loop *l = w->server->loop;
+
+	if (!seconds)
+		seconds = WATCH_MIN_S + (int64_t)rand_below(WATCH_MIN_S);
+	timer_start(l, &w->timeout, seconds * 1000);
+	if (!w->bookmarks)
+		return;
+	timer_start(l, &w->bookmark, WATCH_BOOKMARK_MS);
+	if (seconds > 2)
+		timer_start(l, &w->last_bookmark, (seconds - 2) * 1000);
+}
+
+static struct err *watch_new(struct api_request *rq, struct watcher **ret)
+{
+	struct watcher *w = mem_new(struct watcher);
+	struct arena *a = arena_new();
+	struct err *e;
+
+	*w = (struct watcher){
+		.server = rq->server,
+		.arena = a,
+		.res = resource_ref(rq->res),
+		.v = rq->v,
+		.ns = rq->res->namespaced ? arena_str(a, rq->ns) : STR_EMPTY,
+		.name = arena_str(a, rq->name),
+		.form = rq->out.form,
+		.include = rq->opt.include,
+		.form_version = arena_str(a, rq->out.form_version),
+		.seen = { rq->opt.rv },
+		.bookmarks = rq->opt.bookmarks,
+		.busy = true,
+	};
+	w->push.writable = watch_writable;
+	w->push.closed = watch_closed;
+	w->timeout.fn = watch_timeout;
+	w->bookmark.fn = watch_bookmark;
+	w->last_bookmark.fn = watch_last_bookmark;
+	waitq_init(&w->drained);
+	list_push_back(&rq->server->watches->watchers, &w->link);
+	e = NULL;
+	if (rq->opt.labels)
+		e = label_selector_parse(a, arena_str(a, rq->opt.label_text), &w->labels);
+	if (!e && rq->opt.fields)
+		e = field_selector_parse(a, arena_str(a, rq->opt.field_text), &w->fields);
+	if (e) {
+		watch_free(w);
+		return e;
+	}
+	if (w->fields && str_empty(w->name)) {
+		struct str name = selector_required(w->fields, STR("metadata.name"));
+
+		if (name.n && !str_empty(w->ns))
+			w->name = name;
+	}
+	*ret = w;
+	return NULL;
+}
+
+/* the initial state */
+struct page {
+	struct watcher *w;
+	const struct obj *objs[WATCH_PAGE];
+	size_t n;
+	struct buf last_ns, last_name;
+};
+
+static bool page_add(const struct obj *o, void *ctx)
+{
+	struct page *p = ctx;
+
+	if (!watch_matches(p->w, o))
+		return false;
+	p->objs[p->n++] = obj_ref(o);
+	return true;
+}
+
+static void page_free(struct page *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		obj_unref(p->objs[i]);
+	buf_fini(&p->last_ns);
+	buf_fini(&p->last_name);
+	free(p);
+}
+
+static struct err *page_send(struct page *p)
+{
+	struct watcher *w = p->w;
+
+	for (size_t i = 0; i < p->n; i++) {
+		while (!w->closed && http_push_queued(&w->push) > WATCH_QUEUE_BYTES)
+			TRY(waitq_wait(&w->drained));
+		if (w->closed || w->ending)
+			break;
+		watch_send(w, WATCH_ADDED, p->objs[i], p->objs[i]->rev);
+	}
+	if (p->n) {
+		buf_clear(&p->last_ns);
+		buf_clear(&p->last_name);
+		buf_add(&p->last_ns, p->objs[p->n - 1]->ns);
+		buf_add(&p->last_name, p->objs[p->n - 1]->name);
+	}
+	for (size_t i = 0; i < p->n; i++)
+		obj_unref(p->objs[i]);
+	p->n = 0;
+	return NULL;
+}
+
+static struct err *watch_initial_pages(struct watcher *w, struct page *p)
+{
+	struct store_list_opts o = { .resource = w->res->store_name,
+				     .ns = w->ns,
+				     .limit = WATCH_PAGE };
+	struct store_list_result r = { .more = true };
+
+	while (r.more && !w->closed && !w->ending) {
+		TRY(store_list(w->server->store, &o, page_add, p, &r));
+		w->seen = r.rev;
+		TRY(page_send(p));
+		o.at = r.rev;
+		o.after_ns = buf_str(&p->last_ns);
+		o.after_name = buf_str(&p->last_name);
+	}
+	return NULL;
+}
+
+static struct err *watch_initial(struct watcher *w)
+{
+	struct page *p = mem_new(struct page);
+	struct err *e;
+
+	p->w = w;
+	e = watch_initial_pages(w, p);
+	page_free(p);
+	return e;
+}
+
+/*
+ * What a watch starts with: "" and "0" mean the present state first. sendInitialEvents=false means
+ * from now, or from the given revision.
+ */
+static bool watch_wants_initial(const struct api_request *rq)
+{
+	if (rq->opt.send_initial_set)
+		return rq->opt.send_initial;
+	return rq->opt.rv == 0;
+}
+
+static void watch_begin(struct watcher *w, bool initial, struct err *e)
+{
+	w->busy = false;
+	if (w->closed) {
+		err_free(e);
+		watch_free(w);
+		return;
+	}
+	if (e) {
+		watch_send_error(w, e);
+		return;
+	}
+	if (w->ending)
+		return;
+	if (initial && w->bookmarks)
+		watch_send_bookmark(w, true);
+	watch_feed(w);
+}
+
+struct err *serve_watch(struct api_request *rq)
+{
+	struct watcher *w = NULL;
+	struct err *e = NULL;
+	bool initial = watch_wants_initial(rq);
+
+	/* as a list would: the state must be at least as new as asked for */
+	if (initial && rq->opt.rv)
+		TRY(engine_wait_rv(rq, rq->opt.rv));
+	TRY(watch_new(rq, &w));
+	http_respond_push(rq->x, 200, "application/json", &w->push, WATCH_QUEUE_BYTES);
+	watch_start_timers(w, rq->opt.timeout_s);
+	if (initial)
+		e = watch_initial(w);
+	else if (!rq->opt.rv)
+		w->seen = store_rev(rq->server->store);
+	watch_begin(w, initial, e);
+	return NULL;
+}
+
+/* a CRD that changed or went ends its watches: clients come back and see what is served now */
+static void watch_resource_changed(struct registry_listener *l, const struct resource *old,
+				   const struct resource *new UNUSED)
+{
+	struct watch_cache *wc = container_of(l, struct watch_cache, listener);
+	struct watcher *w, *tmp;
+
+	if (!old)
+		return;
+	list_for_each_safe(w, tmp, &wc->watchers, link) {
+		if (w->res == old && !w->busy)
+			watch_end(w);
+	}
+}
+
+struct watch_cache *watch_cache_new(struct apiserver *s)
+{
+	struct watch_cache *wc = mem_new(struct watch_cache);
+
+	wc->server = s;
+	list_init(&wc->watchers);
+	wc->listener.changed = watch_resource_changed;
+	registry_listen(s->registry, &wc->listener);
+	return wc;
+}
+
+struct watch_cache *watch_cache_free(struct watch_cache *wc)
+{
+	struct watcher *w, *tmp;
+
+	if (!wc)
+		return NULL;
+	list_for_each_safe(w, tmp, &wc->watchers, link) {
+		if (!w->closed)
+			http_push_abort(&w->push);
+	}
+	for (size_t i = 0; i < ENCODED_N; i++)
+		encoded_fini(&wc->ring[i]);
+	free(wc);
+	return NULL;
+}

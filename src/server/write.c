@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/write.h"
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "server/server.h"
+
+void write_put(struct write *w, const struct store_key *key, const struct obj *o, struct rev expect)
+{
+	ASSERT(w->n < WRITE_MAX_OPS);
+	w->ops[w->n++] = (struct store_op){ .key = *key, .put = o, .expect = expect };
+}
+
+void write_del(struct write *w, const struct store_key *key, struct rev expect)
+{
+	ASSERT(w->n < WRITE_MAX_OPS);
+	w->ops[w->n++] = (struct store_op){ .key = *key, .expect = expect };
+}
+
+void write_fini(struct write *w)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		obj_unref(w->ops[i].put);
+		obj_unref(w->ops[i].result);
+	}
+	w->n = 0;
+}
+
+struct err *write_commit(struct apiserver *s, struct write *w, bool *ret_conflict)
+{
+	struct rev rev;
+	size_t failed = 0;
+	struct err *e = store_commit(s->store, w->ops, w->n, &rev, &failed);
+
+	*ret_conflict = e && err_is(e, ERR_CONFLICT);
+	if (!*ret_conflict)
+		return e;
+	err_ignore(e, "the caller tries again");
+	w->failed = (int)failed;
+	w->attempt++;
+	return NULL;
+}
