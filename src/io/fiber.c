@@ -4,29 +4,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "io/fiber-stack.h"
 #include "io/loop.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
-#endif
-#ifdef HAVE_ASAN
-#include <sanitizer/common_interface_defs.h>
-#endif
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#else
-#define VALGRIND_STACK_REGISTER(lo, hi) 0
-#define VALGRIND_STACK_DEREGISTER(id)   (void)(id)
-#endif
 
 /*
  *   loop ──task──▶ fiber_resume ──switch──▶ fiber ──suspend──▶ loop
@@ -39,16 +22,8 @@
  * The deadline's timer is started by the first wait and stays; it is not touched by waits.
  */
 
-#define MAX_SPARE_STACKS 16
-
 enum fiber_state { FIBER_NEW, FIBER_READY, FIBER_RUNNING, FIBER_WAITING, FIBER_DONE };
 enum fiber_wake { WAKE_NONE, WAKE_WOKEN, WAKE_LIMIT, WAKE_DEADLINE, WAKE_CANCEL };
-
-struct stack {
-	struct stack *next; /* spare ones; kept in the stack's own top bytes */
-	char *base;         /* of the mapping, which begins with the guard page */
-	unsigned valgrind_id;
-};
 
 struct fiber {
 	struct list all;
@@ -71,7 +46,7 @@ struct fiber {
 	struct list in_waitq;
 	struct waitq joiners;
 	struct err *result;
-	struct stack *stack;
+	struct fiber_stack *stack;
 	void *sp;
 #ifdef HAVE_ASAN
 	void *fake_stack;
@@ -87,188 +62,11 @@ struct fiber_group {
 
 static _Thread_local struct fiber *current;
 static _Thread_local void *loop_sp;
-static _Thread_local struct stack *spare_stacks;
-static _Thread_local unsigned n_spare_stacks;
 static _Thread_local struct list all_fibers;
 #ifdef HAVE_ASAN
 static _Thread_local const void *loop_stack_bottom;
 static _Thread_local size_t loop_stack_size;
 #endif
-
-/* switching */
-
-/*
- * Saves the callee-saved registers on the current stack, stores its pointer in *save and goes
- * on where the stack `load` was left.
- */
-void fiber_switch_(void **save, void *load);
-void fiber_entry_(void);
-
-#if defined(__x86_64__)
-__asm__(".text\n"
-	".align 16\n"
-	".globl fiber_switch_\n"
-	".hidden fiber_switch_\n"
-	".type fiber_switch_, @function\n"
-	"fiber_switch_:\n"
-	"	pushq %rbp\n"
-	"	pushq %rbx\n"
-	"	pushq %r12\n"
-	"	pushq %r13\n"
-	"	pushq %r14\n"
-	"	pushq %r15\n"
-	"	movq %rsp, (%rdi)\n"
-	"	movq %rsi, %rsp\n"
-	"	popq %r15\n"
-	"	popq %r14\n"
-	"	popq %r13\n"
-	"	popq %r12\n"
-	"	popq %rbx\n"
-	"	popq %rbp\n"
-	"	ret\n"
-	".size fiber_switch_, .-fiber_switch_\n");
-
-static void *fiber_stack_prepare(char *top)
-{
-	void **sp = (void **)(void *)top; /* 16-byte aligned */
-
-	*--sp = NULL; /* where fiber_entry_ would return to: ends backtraces */
-	*--sp = (void *)fiber_entry_;
-	for (int i = 0; i < 6; i++)
-		*--sp = NULL;
-	return sp;
-}
-#elif defined(__aarch64__)
-__asm__(".text\n"
-	".align 4\n"
-	".globl fiber_switch_\n"
-	".hidden fiber_switch_\n"
-	".type fiber_switch_, %function\n"
-	"fiber_switch_:\n"
-	"	sub sp, sp, #160\n"
-	"	stp x19, x20, [sp, #0]\n"
-	"	stp x21, x22, [sp, #16]\n"
-	"	stp x23, x24, [sp, #32]\n"
-	"	stp x25, x26, [sp, #48]\n"
-	"	stp x27, x28, [sp, #64]\n"
-	"	stp x29, x30, [sp, #80]\n"
-	"	stp d8, d9, [sp, #96]\n"
-	"	stp d10, d11, [sp, #112]\n"
-	"	stp d12, d13, [sp, #128]\n"
-	"	stp d14, d15, [sp, #144]\n"
-	"	mov x9, sp\n"
-	"	str x9, [x0]\n"
-	"	mov sp, x1\n"
-	"	ldp x19, x20, [sp, #0]\n"
-	"	ldp x21, x22, [sp, #16]\n"
-	"	ldp x23, x24, [sp, #32]\n"
-	"	ldp x25, x26, [sp, #48]\n"
-	"	ldp x27, x28, [sp, #64]\n"
-	"	ldp x29, x30, [sp, #80]\n"
-	"	ldp d8, d9, [sp, #96]\n"
-	"	ldp d10, d11, [sp, #112]\n"
-	"	ldp d12, d13, [sp, #128]\n"
-	"	ldp d14, d15, [sp, #144]\n"
-	"	add sp, sp, #160\n"
-	"	ret\n"
-	".size fiber_switch_, .-fiber_switch_\n");
-
-static void *fiber_stack_prepare(char *top)
-{
-	void **sp = (void **)(void *)(top - 160);
-
-	memset(sp, 0, 160);
-	sp[11] = (void *)fiber_entry_; /* x30 */
-	return sp;
-}
-#else
-#include <ucontext.h>
-
-struct fiber_context {
-	ucontext_t uc;
-};
-
-void fiber_switch_(void **save, void *load)
-{
-	struct fiber_context here, *to = load;
-
-	*save = &here;
-	ASSERT(swapcontext(&here.uc, &to->uc) == 0);
-}
-
-static void *fiber_stack_prepare(char *top)
-{
-	struct fiber_context *c = (struct fiber_context *)(void *)(top - sizeof(*c));
-
-	ASSERT(getcontext(&c->uc) == 0);
-	c->uc.uc_stack.ss_sp = top - FIBER_STACK_SIZE + sizeof(struct stack);
-	c->uc.uc_stack.ss_size = FIBER_STACK_SIZE - 2 * sizeof(struct stack) - sizeof(*c);
-	c->uc.uc_link = NULL;
-	makecontext(&c->uc, fiber_entry_, 0);
-	return c;
-}
-#endif
-
-/* stacks: | guard page | FIBER_STACK_SIZE, the last bytes are struct stack | */
-
-static size_t page_size(void)
-{
-	static size_t size;
-
-	if (!size)
-		size = (size_t)sysconf(_SC_PAGESIZE);
-	return size;
-}
-
-static char *fiber_stack_top(struct stack *s)
-{
-	return (char *)((uintptr_t)s & ~(uintptr_t)15);
-}
-
-static struct stack *fiber_stack_get(void)
-{
-	struct stack *s = spare_stacks;
-	size_t guard = page_size();
-	char *base;
-
-	if (s) {
-		spare_stacks = s->next;
-		n_spare_stacks--;
-		return s;
-	}
-	base = mmap(NULL, guard + FIBER_STACK_SIZE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-	ASSERT(base != MAP_FAILED);
-	ASSERT(mprotect(base, guard, PROT_NONE) == 0);
-	s = (struct stack *)(void *)(base + guard + FIBER_STACK_SIZE - sizeof(*s));
-	s->base = base;
-	s->valgrind_id = VALGRIND_STACK_REGISTER(base + guard, (char *)s);
-	return s;
-}
-
-static void fiber_stack_put(struct stack *s)
-{
-	if (n_spare_stacks >= MAX_SPARE_STACKS) {
-		VALGRIND_STACK_DEREGISTER(s->valgrind_id);
-		munmap(s->base, page_size() + FIBER_STACK_SIZE);
-		return;
-	}
-	s->next = spare_stacks;
-	spare_stacks = s;
-	n_spare_stacks++;
-}
-
-static void fiber_stacks_trim(void)
-{
-	while (spare_stacks) {
-		struct stack *s = spare_stacks;
-
-		spare_stacks = s->next;
-		n_spare_stacks--;
-		VALGRIND_STACK_DEREGISTER(s->valgrind_id);
-		munmap(s->base, page_size() + FIBER_STACK_SIZE);
-	}
-}
 
 /* into a fiber and out of it */
 
@@ -279,7 +77,7 @@ static void fiber_leave(struct fiber *f)
 	__sanitizer_start_switch_fiber(f->state == FIBER_DONE ? NULL : &f->fake_stack,
 				       loop_stack_bottom, loop_stack_size);
 #endif
-	fiber_switch_(&f->sp, loop_sp);
+	fiber_switch(&f->sp, loop_sp);
 #ifdef HAVE_ASAN
 	__sanitizer_finish_switch_fiber(f->fake_stack, &loop_stack_bottom, &loop_stack_size);
 #endif
@@ -287,7 +85,7 @@ static void fiber_leave(struct fiber *f)
 
 static void fiber_group_ended(struct fiber *f);
 
-void fiber_entry_(void)
+static void fiber_entry(void)
 {
 	struct fiber *f = current;
 
@@ -322,14 +120,14 @@ static void fiber_resume(struct task *t)
 	ASSERT(!current && (f->state == FIBER_NEW || f->state == FIBER_READY));
 	if (f->state == FIBER_NEW) {
 		f->stack = fiber_stack_get();
-		f->sp = fiber_stack_prepare(fiber_stack_top(f->stack));
+		f->sp = fiber_stack_prepare(f->stack, fiber_entry);
 	}
 	f->state = FIBER_RUNNING;
 	current = f;
 #ifdef HAVE_ASAN
-	__sanitizer_start_switch_fiber(&fake, f->stack->base + page_size(), FIBER_STACK_SIZE);
+	__sanitizer_start_switch_fiber(&fake, fiber_stack_bottom(f->stack), FIBER_STACK_SIZE);
 #endif
-	fiber_switch_(&loop_sp, f->sp);
+	fiber_switch(&loop_sp, f->sp);
 #ifdef HAVE_ASAN
 	__sanitizer_finish_switch_fiber(fake, NULL, NULL);
 #endif
@@ -727,7 +525,7 @@ static void fiber_on_segv(int signo, siginfo_t *info, void *uc UNUSED)
 	const struct fiber *f = current;
 	const char *at = info->si_addr;
 
-	if (f && f->stack && at >= f->stack->base && at < f->stack->base + page_size())
+	if (f && f->stack && fiber_stack_overflowed(f->stack, at))
 		dprintf(STDERR_FILENO, "fiber %s: stack overflow\n", f->name);
 	else if (f)
 		dprintf(STDERR_FILENO, "crash in fiber %s\n", f->name);
@@ -809,7 +607,7 @@ struct err *fiber_main(fiber_fn fn, void *arg)
 	e = TAKE(f->result);
 	fiber_unref(f);
 	signal_source_del(&dump);
-	fiber_stacks_trim();
+	fiber_stack_trim();
 	loop_free(m.loop);
 	return e;
 }

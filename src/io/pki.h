@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * X.509 for the cluster: P-256 keys, CAs, certificates, all as PEM text in the arena. An EC key takes
- * under a millisecond to make, so nothing here suspends.
+ * X.509 for the cluster: P-256 keys, CAs, certificates, all as PEM text in the arena. An EC key
+ * takes under a millisecond to make, so nothing here suspends.
  */
 
 #include "base/str.h"
