@@ -14,6 +14,7 @@
 #include "virt/operator/certs.h"
 #include "virt/operator/ensure.h"
 #include "virt/operator/manifests.h"
+#include "virt/version.h"
 #include "json/json.h"
 
 /*
@@ -22,9 +23,8 @@
  * state, on every change of the KubeVirt, and every few minutes.
  */
 
-#define VIRT_VERSION "v1.9.0-isoplane"
-#define RESYNC_MS    (5 * 60 * 1000)
-#define CRD_POLL_MS  20
+#define RESYNC_MS   (5 * 60 * 1000)
+#define CRD_POLL_MS 20
 
 static struct str opt_namespace = STR_INIT(VIRT_NAMESPACE_DEFAULT);
 static struct str opt_address, opt_use_emulation;
