@@ -90,7 +90,7 @@ static void http_exchange_notify(struct task *t)
 	struct http_exchange *x = container_of(t, struct http_exchange, notify);
 	struct http_push *p = x->push;
 
-	if (!p || x->fiber)
+	if (!p)
 		return;
 	if (x->gone || x->sent) {
 		p->x = NULL;

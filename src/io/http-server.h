@@ -87,7 +87,7 @@ MUST_USE SUSPENDS struct err *http_respond_upgrade(struct http_exchange *x, stru
  * Event-driven response: embed it in the owner. After http_respond_push the handler returns
  * NULL and its fiber ends; request memory is freed. closed is called exactly once, from the
  * loop, when the client goes away or after http_push_end; the push struct may be freed there.
- * Both callbacks come only after the handler returned.
+ * Both callbacks may come while the handler, which may go on and wait after it, still runs.
  */
 struct http_push {
 	void (*writable)(struct http_push *p); /* queued bytes fell below half of the limit */

@@ -63,6 +63,18 @@ static struct err *serve_push(struct http_exchange *x)
 	return NULL;
 }
 
+/* The handler goes on after it: it waits for room, or for the client to leave. */
+static struct err *serve_push_slowly(struct http_exchange *x)
+{
+	_cleanup_free_ char *p = mem_zalloc(1, BIG);
+
+	TRY(serve_push(x));
+	http_push_write(open_push, str_make(p, BIG));
+	TRY(wait_for(&writable, 1));
+	http_push_end(open_push);
+	return NULL;
+}
+
 static struct err *serve_stream(struct http_exchange *x)
 {
 	http_respond_stream(x, 200, "text/plain");
@@ -180,12 +192,12 @@ static struct err *handle(struct http_exchange *x, void *ctx)
 		const char *path;
 		struct err *(*fn)(struct http_exchange *x);
 	} routes[] = {
-		{ "/push", serve_push },       { "/stream", serve_stream },
-		{ "/big", serve_big },         { "/upgrade", serve_upgrade },
-		{ "/wait", serve_wait },       { "/echo", serve_echo },
-		{ "/pieces", serve_pieces },   { "/error", serve_error },
-		{ "/late", serve_late_error }, { "/nothing", serve_nothing },
-		{ "/204", serve_no_content },
+		{ "/push", serve_push },       { "/push-slowly", serve_push_slowly },
+		{ "/stream", serve_stream },   { "/big", serve_big },
+		{ "/upgrade", serve_upgrade }, { "/wait", serve_wait },
+		{ "/echo", serve_echo },       { "/pieces", serve_pieces },
+		{ "/error", serve_error },     { "/late", serve_late_error },
+		{ "/nothing", serve_nothing }, { "/204", serve_no_content },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++)
@@ -611,6 +623,28 @@ FIBER_TEST(push_back_pressure)
 	return NULL;
 }
 
+FIBER_TEST(push_from_a_handler_that_goes_on)
+{
+	struct stream *s;
+	_cleanup_buf_ struct buf b = { 0 };
+
+	begin(0);
+	s = dial();
+	TRY(stream_write(s, STR("GET /push-slowly HTTP/1.1\r\n\r\n")));
+	TRY(read_until(s, &b, "\r\n0\r\n\r\n"));
+	TRY(wait_for(&closed, 1));
+	stream_free(s);
+	/* the client leaves while the handler waits */
+	writable = 0;
+	s = dial();
+	TRY(stream_write(s, STR("GET /push-slowly HTTP/1.1\r\n\r\n")));
+	TRY(wait_for(&handled, 2));
+	stream_free(s);
+	TRY(wait_for(&closed, 2));
+	end();
+	return NULL;
+}
+
 FIBER_TEST(push_ends_with_its_client)
 {
 	struct stream *s;
@@ -860,6 +894,6 @@ FIBER_TEST(h2_push)
 TEST_MAIN(T(h1_table), T(h1_byte_by_byte), T(h1_large_heads), T(h1_keep_alive_and_limits),
 	  T(h1_continue), T(h1_large_body_out), T(h1_large_body_in_pieces), T(h1_upgrade),
 	  T(h1_client_goes_away), T(h1_timeouts), T(push_writes_and_ends), T(push_back_pressure),
-	  T(push_ends_with_its_client), T(drain_lets_exchanges_finish), T(h2_table),
-	  T(h2_large_bodies), T(h2_reset_cancels_the_handler), T(h2_streams_side_by_side),
-	  T(h2_push))
+	  T(push_from_a_handler_that_goes_on), T(push_ends_with_its_client),
+	  T(drain_lets_exchanges_finish), T(h2_table), T(h2_large_bodies),
+	  T(h2_reset_cancels_the_handler), T(h2_streams_side_by_side), T(h2_push))
