@@ -20,6 +20,7 @@
 #include "virt/launcher-api.h"
 #include "virt/launcher/dhcp.h"
 #include "virt/launcher/jsonl.h"
+#include "virt/launcher/kvm.h"
 #include "virt/launcher/machine.h"
 #include "virt/launcher/vm.h"
 #include "json/json.h"
@@ -89,21 +90,6 @@ static void launcher_changed(void *ctx)
 
 /* commands */
 
-static bool launcher_kvm_works(const struct launcher *l)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct str cpuinfo;
-	int fd = open(l->opts->kvm_device, O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	close(fd);
-	/* A paravirtual KVM opens and hangs Linux guests: the CPU must have the feature. */
-	if (file_read(a, "/proc/cpuinfo", 16 * 1024 * 1024, &cpuinfo))
-		return false;
-	return str_contains(cpuinfo, STR(" vmx")) || str_contains(cpuinfo, STR(" svm"));
-}
-
 static struct err *launcher_prepare_efi(struct launcher *l, struct arena *a, struct vm *vm)
 {
 	const char *kind = vm->secure_boot ? ".ms" : "";
@@ -153,7 +139,7 @@ static struct err *launcher_boot(struct launcher *l, struct arena *a, const stru
 	if (!str_eq(vm->uid, l->opts->uid))
 		return err_new(ERR_CONFLICT, "this launcher is for the VMI with uid " STR_FMT,
 			       STR_ARG(l->opts->uid));
-	vm->kvm = launcher_kvm_works(l);
+	vm->kvm = kvm_works(l->opts->kvm_device);
 	if (!vm->kvm && !l->opts->allow_emulation)
 		return err_new(ERR_UNAVAILABLE,
 			       "KVM does not work here and emulation is not allowed "

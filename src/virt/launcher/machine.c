@@ -52,6 +52,8 @@ struct machine {
 	int exit_status;
 	bool panicked, killed, io_error, emulation;
 	bool shutdown_seen, shutdown_guest;
+	bool soft_reboot, rebooting; /* asked for; the guest is off and about to be reset */
+	struct fiber *rebooter;
 	int64_t resets;
 	bool shutdown_requested;
 	struct mono shutdown_deadline;
@@ -70,10 +72,19 @@ static void machine_set(struct machine *m, enum machine_state state, const char 
 	m->opts.changed(m->opts.ctx);
 }
 
+static struct err *machine_finish_reboot(void *arg);
+
 /* QMP events */
 
 static void machine_on_shutdown(struct machine *m, const struct json *data)
 {
+	if (m->soft_reboot && str_eqz(json_str_at(data, "reason"), "guest-shutdown")) {
+		m->soft_reboot = false;
+		m->rebooting = true;
+		fiber_unref(m->rebooter);
+		m->rebooter = fiber_spawn(m->loop, "qemu-reboot", machine_finish_reboot, m);
+		return;
+	}
 	m->shutdown_seen = true;
 	m->shutdown_guest = json_as_bool(json_get(data, "guest"), false);
 	if (str_has_prefix(json_str_at(data, "reason"), STR("guest-panic")))
@@ -82,7 +93,7 @@ static void machine_on_shutdown(struct machine *m, const struct json *data)
 
 static void machine_on_stop(struct machine *m, const struct json *data UNUSED)
 {
-	if (m->state == MACHINE_RUNNING && !m->shutdown_seen)
+	if (m->state == MACHINE_RUNNING && !m->shutdown_seen && !m->rebooting)
 		machine_set(m, MACHINE_PAUSED, m->io_error ? "IOError" : "UserPause");
 }
 
@@ -246,6 +257,7 @@ static void machine_cleanup(struct machine *m)
 {
 	fiber_mask_cancel();
 	m->stopper = machine_end_fiber(m->stopper);
+	m->rebooter = machine_end_fiber(m->rebooter);
 	m->watcher = machine_end_fiber(m->watcher);
 	m->stderr_fiber = machine_end_fiber(m->stderr_fiber);
 	m->qmp = qmp_free(m->qmp);
@@ -372,22 +384,41 @@ struct err *machine_reset(struct machine *m)
 	return machine_command(m, "system_reset", NULL);
 }
 
+/* QEMU stays, paused, when the guest powers off. */
+static struct err *machine_keep_on_shutdown(struct machine *m, bool keep)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct json *args = json_object(a);
+
+	json_set_str(a, args, "shutdown", keep ? STR("pause") : STR("poweroff"));
+	return qmp_call(m->qmp, a, "set-action", args, NULL);
+}
+
+/* The guest has powered off and shall come back. */
+static struct err *machine_finish_reboot(void *arg)
+{
+	struct machine *m = arg;
+	struct err *e = machine_keep_on_shutdown(m, false);
+
+	if (!e)
+		e = machine_command(m, "system_reset", NULL);
+	if (!e)
+		e = machine_command(m, "cont", NULL);
+	m->rebooting = false;
+	m->resets++;
+	m->opts.changed(m->opts.ctx);
+	err_log(NULL, LOG_WARN, "soft reboot failed", e);
+	return NULL;
+}
+
+/* As libvirt does without an agent: the power button, then a reset instead of the end. */
 struct err *machine_soft_reboot(struct machine *m)
 {
-	static const char *const keys[] = { "ctrl", "alt", "delete" };
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct json *args = json_object(a), *list = json_sub_array(a, args, "keys");
-
 	if (m->state != MACHINE_RUNNING)
 		return err_new(ERR_CONFLICT, "VMI is not running");
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		struct json *key = json_object(a);
-
-		json_set_str(a, key, "type", STR("qcode"));
-		json_set_str(a, key, "data", str_from(keys[i]));
-		json_push(list, key);
-	}
-	return machine_command(m, "send-key", args);
+	TRY(machine_keep_on_shutdown(m, true));
+	m->soft_reboot = true;
+	return machine_command(m, "system_powerdown", NULL);
 }
 
 /* Ends QEMU by SIGTERM, which lets it flush its disks; SIGKILL when that does not help. */
@@ -409,6 +440,7 @@ static struct err *machine_stop(void *arg)
 	struct machine *m = arg;
 	bool woken;
 
+	err_log(NULL, LOG_WARN, "QEMU may outlive its guest", machine_keep_on_shutdown(m, false));
 	while (!m->exited) {
 		int64_t left = (m->shutdown_deadline.ns - mono_now().ns) / NS_PER_MS;
 
@@ -436,6 +468,7 @@ struct err *machine_shutdown(struct machine *m, int64_t grace)
 	if (!m->shutdown_requested || deadline.ns < m->shutdown_deadline.ns)
 		m->shutdown_deadline = deadline;
 	m->shutdown_requested = true;
+	m->soft_reboot = false;
 	if (!m->stopper)
 		m->stopper = fiber_spawn(m->loop, "qemu-stop", machine_stop, m);
 	else

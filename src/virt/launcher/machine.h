@@ -50,7 +50,7 @@ MUST_USE SUSPENDS struct err *machine_unpause(struct machine *m);
 /* Presses the power button until the guest is off; kills it after grace seconds. Does not wait. */
 MUST_USE struct err *machine_shutdown(struct machine *m, int64_t grace);
 MUST_USE SUSPENDS struct err *machine_reset(struct machine *m);
-/* Ctrl-Alt-Del is what a guest without an agent understands. */
+/* Presses the power button, and resets the guest when it is off. Does not wait. */
 MUST_USE SUSPENDS struct err *machine_soft_reboot(struct machine *m);
 
 /* queries */
