@@ -174,6 +174,9 @@ static struct err *start_kubeconfig(struct apiserver *s, int port)
 	int unused = port;
 	const char *path;
 
+	/* A supervisor that hands us its sockets writes kubeconfigs itself. */
+	if (!s->opts.n_listen && str_empty(s->opts.kubeconfig))
+		return NULL;
 	if (s->opts.n_listen)
 		split_address(s->opts.listen[0], &host, &unused);
 	if (str_eqz(host, "0.0.0.0") || str_empty(host))
@@ -366,8 +369,6 @@ static struct err *run_main(void *arg)
 	signal_source_del(&r.term);
 	signal_source_del(&r.intr);
 	/* the process ends here: what is durable is durable, the rest is the kernel's */
-	if (s->store)
-		store_close(s->store);
 	return e;
 }
 
