@@ -36,13 +36,6 @@ static struct err *embed_read(struct arena *a, const char *path, struct json **r
 	return err_wrap(yaml_parse(a, buf_to_arena(&b, a), ret), "%s", path);
 }
 
-static void embed_strip(struct json *v)
-{
-	if (json_is(v, JSON_OBJECT))
-		json_delz(v, "x-isoplane-proto");
-	json_for_each(it, v) embed_strip(it.val);
-}
-
 static void embed_literal(struct buf *out, struct str s)
 {
 	size_t line = 0;
@@ -81,7 +74,6 @@ static struct err *embed_types(struct arena *a, struct buf *out, char **paths, i
 	json_for_each(it, overlay) if (!json_get_s(types, it.key)) return err_new(
 		ERR_INVALID, "%s: no type '" STR_FMT "'", paths[0], STR_ARG(it.key));
 	types = json_merge_patch(a, types, overlay);
-	embed_strip(types);
 	texts = arena_array(a, json_len(types), sizeof(*texts));
 	json_for_each(it, types)
 	{

@@ -10,6 +10,7 @@
 #include "io/http-server.h"
 #include "server/errors.h"
 #include "server/object.h"
+#include "server/protobuf.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "json/json.h"
@@ -31,9 +32,16 @@ static struct err *body_media(struct api_request *rq, enum media *ret)
 		*ret = MEDIA_YAML;
 		return NULL;
 	}
+	/* only built-in types have field numbers */
+	if (str_eq_nocase(type, STR("application/vnd.kubernetes.protobuf")) &&
+	    !str_empty(object_type_name(rq))) {
+		*ret = MEDIA_PROTOBUF;
+		return NULL;
+	}
 	return err_new(ERR_UNSUPPORTED_MEDIA_TYPE,
 		       "the body of the request was in an unknown format - accepted media types "
-		       "include: application/json, application/yaml");
+		       "include: application/json, application/yaml%s",
+		       rq->res->custom ? "" : ", application/vnd.kubernetes.protobuf");
 }
 
 struct err *body_read(struct api_request *rq, struct str *ret, enum media *ret_media)
@@ -59,6 +67,9 @@ struct err *body_parse(struct api_request *rq, struct str text, enum media media
 {
 	struct err *e;
 
+	if (media == MEDIA_PROTOBUF)
+		return protobuf_decode(rq->arena, registry_types(rq->server->registry),
+				       object_type_name(rq), text, ret);
 	if (media == MEDIA_YAML)
 		e = yaml_parse(rq->arena, text, ret);
 	else
@@ -169,7 +180,7 @@ struct err *body_decode(struct api_request *rq, struct json **ret)
 	struct str text;
 
 	TRY(body_read(rq, &text, &media));
-	if (str_empty(str_trim(text)))
+	if (media != MEDIA_PROTOBUF && str_empty(str_trim(text)))
 		return err_new(ERR_BAD_REQUEST,
 			       "the object provided is unrecognized (must be of type " STR_FMT
 			       "): couldn't get version/kind; json parse error: unexpected end of "

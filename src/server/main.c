@@ -300,6 +300,9 @@ static struct err *server_start(struct apiserver *s, int *ret_port)
 	TRY(authz_start(s->authz));
 	bootstrap_aggregation_start(s);
 	TRY(start_modules(s));
+	/* with passed sockets the supervisor writes it: it alone knows the address */
+	if (s->opts.n_listen_fds)
+		return NULL;
 	return start_kubeconfig(s, *ret_port);
 }
 

@@ -40,30 +40,37 @@ struct str object_api_version(const struct api_request *rq)
 }
 
 /* "io.k8s.api.policy.v1.Eviction" from "policy", "v1", "Eviction" */
-static const struct schema *object_type(const struct api_request *rq, struct str group,
-					struct str version, struct str kind)
+static struct str object_type(const struct api_request *rq, struct str group, struct str version,
+			      struct str kind)
 {
-	struct schema_registry *types = registry_types(rq->server->registry);
 	struct str first = group;
 
-	if (!types)
-		return NULL;
 	if (str_empty(group))
 		first = STR("core");
 	else
 		str_cut(&group, '.', &first);
-	return schema_registry_find(
-		types, arena_fmt(rq->arena, "io.k8s.api." STR_FMT "." STR_FMT "." STR_FMT,
-				 STR_ARG(first), STR_ARG(version), STR_ARG(kind)));
+	return arena_fmt(rq->arena, "io.k8s.api." STR_FMT "." STR_FMT "." STR_FMT, STR_ARG(first),
+			 STR_ARG(version), STR_ARG(kind));
+}
+
+struct str object_type_name(const struct api_request *rq)
+{
+	if (rq->verb & (VERB_DELETE | VERB_DELETECOLLECTION))
+		return STR("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+	if (object_own_kind(rq))
+		return rq->v->type;
+	if (str_empty(rq->subres->kind_version))
+		return object_type(rq, rq->res->group, rq->v->version, rq->subres->kind);
+	return object_type(rq, rq->subres->kind_group, rq->subres->kind_version, rq->subres->kind);
 }
 
 const struct schema *object_schema(const struct api_request *rq)
 {
+	struct schema_registry *types = registry_types(rq->server->registry);
+
 	if (object_own_kind(rq))
 		return resource_schema(rq->server->registry, rq->res, rq->v);
-	if (str_empty(rq->subres->kind_version))
-		return object_type(rq, rq->res->group, rq->v->version, rq->subres->kind);
-	return object_type(rq, rq->subres->kind_group, rq->subres->kind_version, rq->subres->kind);
+	return types ? schema_registry_find(types, object_type_name(rq)) : NULL;
 }
 
 void object_prune(struct api_request *rq, struct json *obj, struct json *unknown)

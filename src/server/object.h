@@ -24,6 +24,8 @@ struct store_key;
 struct str object_kind(const struct api_request *rq);
 struct str object_version(const struct api_request *rq);     /* "v1" */
 struct str object_api_version(const struct api_request *rq); /* "apps/v1" */
+/* The name of its built-in type; empty for custom resources. */
+struct str object_type_name(const struct api_request *rq);
 /* NULL when nothing is known of it. */
 const struct schema *object_schema(const struct api_request *rq);
 

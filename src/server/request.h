@@ -42,7 +42,7 @@ enum propagation {
 	PROPAGATION_FOREGROUND,
 	PROPAGATION_ORPHAN
 };
-enum media { MEDIA_JSON, MEDIA_YAML };
+enum media { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF /* bodies only */ };
 enum output_form { OUTPUT_PLAIN, OUTPUT_TABLE, OUTPUT_METADATA };
 enum include_object { INCLUDE_METADATA, INCLUDE_OBJECT, INCLUDE_NONE };
 
