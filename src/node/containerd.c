@@ -76,7 +76,6 @@ static struct json *cni_bridge(struct arena *a, const struct containerd_opts *o)
 	json_set_str(a, p, "type", STR("bridge"));
 	json_set_str(a, p, "bridge", o->bridge);
 	json_set_bool(a, p, "isGateway", true);
-	json_set_bool(a, p, "isDefaultGateway", true);
 	json_set_bool(a, p, "ipMasq", true);
 	json_set_bool(a, p, "hairpinMode", true);
 	json_set_str(a, ipam, "type", STR("host-local"));
