@@ -7,9 +7,16 @@
  *     fiber: store_commit -> request -> queue ~~> thread: check, apply, ... commit, fsync
  *     fiber wakes <- events to watches <- loop: batch done <~~ post
  *
+ * Writers come back once their commit is done, so with many of them half would wait in the queue
+ * while the other half is being committed, and every fsync would serve half a crowd. After a batch
+ * the thread therefore waits a moment for as many requests as it saw around it.
+ *
  * Each request has its own revision and its own outcome; a batch that fails as a whole (disk
  * full) is tried again one by one, so that one large request does not fail its neighbours.
  */
+
+#include <errno.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/buf.h"
@@ -21,6 +28,7 @@
 #define BATCH_MAX       256
 #define BATCH_BYTES_MAX (8u << 20)
 #define OPS_MAX         4096
+#define GATHER_NS       (250 * 1000)
 
 struct commit_op {
 	size_t key_at, key_n; /* in bytes */
@@ -322,7 +330,7 @@ static void commit_batch(struct lmdb *m, struct list *reqs)
 static void commit_done(void *p);
 
 /* What waits in the queue, up to a bound. Under the mutex. */
-static struct batch *batch_take(struct lmdb *m)
+static struct batch *batch_take(struct lmdb *m, size_t *ret_n)
 {
 	struct batch *b = mem_new(struct batch);
 	size_t n = 0, bytes = 0;
@@ -337,29 +345,55 @@ static struct batch *batch_take(struct lmdb *m)
 		bytes += req->bytes.n;
 		n++;
 	}
+	m->n_queued -= n;
+	*ret_n = n;
 	return b;
+}
+
+/* Under the mutex: until n requests wait, or not for much longer. */
+static void gather(struct lmdb *m, size_t n)
+{
+	struct timespec until;
+
+	if (m->n_queued >= n || m->stop)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GATHER_NS;
+	if (until.tv_nsec >= NS_PER_SEC) {
+		until.tv_sec++;
+		until.tv_nsec -= NS_PER_SEC;
+	}
+	m->wake_at = n;
+	while (m->n_queued < n && !m->stop)
+		if (pthread_cond_timedwait(&m->cond, &m->mutex, &until) == ETIMEDOUT)
+			break;
+	m->wake_at = 1;
 }
 
 static void *commit_thread(void *p)
 {
 	struct lmdb *m = p;
+	size_t crowd = 1;
 
 	pthread_setname_np(pthread_self(), "store-commit");
 	pthread_mutex_lock(&m->mutex);
 	for (;;) {
 		struct batch *b;
+		size_t n;
 
 		while (list_empty(&m->queue) && !m->stop)
 			pthread_cond_wait(&m->cond, &m->mutex);
 		if (list_empty(&m->queue))
 			break;
-		b = batch_take(m);
+		gather(m, MIN(crowd, BATCH_MAX));
+		b = batch_take(m, &n);
 		m->posted++;
 		pthread_mutex_unlock(&m->mutex);
 		commit_batch(m, &b->reqs);
 		b->compacted = m->state.compacted;
 		loop_post_from_thread(m->base.loop, commit_done, b);
 		pthread_mutex_lock(&m->mutex);
+		crowd = n + m->n_queued;
 	}
 	pthread_mutex_unlock(&m->mutex);
 	return NULL;
@@ -498,7 +532,8 @@ struct err *lmdb_commit(struct store *s, struct store_op *ops, size_t n, struct 
 	req_fill(req, ops, n);
 	pthread_mutex_lock(&m->mutex);
 	list_push_back(&m->queue, &req->link);
-	pthread_cond_signal(&m->cond);
+	if (++m->n_queued >= m->wake_at)
+		pthread_cond_signal(&m->cond);
 	pthread_mutex_unlock(&m->mutex);
 	e = req_wait(req);
 	if (!e)

@@ -59,6 +59,8 @@ struct lmdb {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	struct list queue; /* struct commit_req */
+	size_t n_queued;
+	size_t wake_at; /* the queue length that is worth waking the thread for */
 	bool stop;
 	unsigned posted; /* batches on their way to the loop; loop and thread, under mutex */
 	bool closed;

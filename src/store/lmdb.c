@@ -424,6 +424,7 @@ static struct err *lmdb_open(struct lmdb *m)
 struct err *store_open(struct loop *l, const struct store_opts *opts, struct store **ret)
 {
 	struct lmdb *m = mem_new(struct lmdb);
+	pthread_condattr_t attr;
 	struct err *e;
 
 	m->opts = *opts;
@@ -438,7 +439,11 @@ struct err *store_open(struct loop *l, const struct store_opts *opts, struct sto
 		m->opts.history_bytes = HISTORY_BYTES_DEFAULT;
 	list_init(&m->queue);
 	pthread_mutex_init(&m->mutex, NULL);
-	pthread_cond_init(&m->cond, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&m->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	m->wake_at = 1;
 	store_init(&m->base, l, &lmdb_ops, (struct rev){ 1 });
 	e = lmdb_open(m);
 	if (e) {
