@@ -129,6 +129,8 @@ struct err *err_wrap(struct err *e, const char *fmt, ...)
 
 struct err *err_recode(struct err *e, enum err_code code)
 {
+	if (!e)
+		return NULL;
 	e->code = code;
 	e->http_status = 0;
 	err_replace(&e->reason, NULL);
@@ -140,6 +142,10 @@ struct err *err_remsg(struct err *e, const char *fmt, ...)
 	va_list ap;
 	char *msg;
 
+	if (!e)
+		return NULL;
+	if (!e)
+		return NULL;
 	va_start(ap, fmt);
 	msg = err_vfmt(fmt, ap);
 	va_end(ap);

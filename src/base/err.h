@@ -33,7 +33,7 @@ MUST_USE struct err *err_new(enum err_code code, const char *fmt, ...) PRINTF_LI
 MUST_USE struct err *err_errno(int errnum, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Takes e; the message becomes "new: old". Code and details are kept. NULL stays NULL. */
 MUST_USE struct err *err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Takes e; replaces code or message, keeps the rest. */
+/* Takes e; replaces code or message, keeps the rest. NULL stays NULL. */
 MUST_USE struct err *err_recode(struct err *e, enum err_code code);
 MUST_USE struct err *err_remsg(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct err *err_free(struct err *e);
