@@ -19,7 +19,7 @@
 #include "io/grpc.h"
 #include "io/stream.h"
 #include "virt/handler/handler.h"
-#include "virt/launcher/kvm.h"
+#include "virt/kvm.h"
 
 #define PLUGIN_UNITS    1000
 #define PLUGIN_POLL_MS  1000
@@ -31,6 +31,7 @@ struct plugin {
 	char ids[PLUGIN_UNITS][16];
 	struct grpc_server *server;
 	bool healthy;
+	bool unusable; /* it opens, but does not do what it should: asked once, at the start */
 	struct waitq changed;
 };
 
@@ -44,8 +45,8 @@ static bool plugin_works(const struct plugin *p)
 {
 	int fd;
 
-	if (strcmp(p->name, "kvm") == 0)
-		return kvm_works(p->path);
+	if (p->unusable)
+		return false;
 	fd = open(p->path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
@@ -150,10 +151,13 @@ static const struct grpc_method plugin_methods[] = {
 
 static struct err *plugin_serve(struct handler *h, struct arena *a, struct plugin *p)
 {
+	const char *why;
 	int fd;
 
 	if (p->server)
 		return NULL;
+	if (strcmp(p->name, "kvm") == 0)
+		p->unusable = !kvm_usable(&why);
 	for (unsigned i = 0; i < PLUGIN_UNITS; i++)
 		snprintf(p->ids[i], sizeof(p->ids[i]), "%s%u", p->name, i);
 	waitq_init(&p->changed);

@@ -23,7 +23,7 @@
 #include "io/process.h"
 #include "io/stream.h"
 #include "virt/handler/handler.h"
-#include "virt/launcher/kvm.h"
+#include "virt/kvm.h"
 #include "virt/launcher/qmp.h"
 #include "virt/names.h"
 #include "json/json.h"
@@ -156,12 +156,13 @@ static struct json *node_labels(struct handler *h, struct arena *a)
 {
 	struct json *labels = json_object(a);
 	struct str cpuinfo = STR_EMPTY;
+	const char *why = "";
 	struct mono old;
 	bool kvm;
 
 	err_ignore(file_read(a, "/proc/cpuinfo", 64 * 1024 * 1024, &cpuinfo),
 		   "labels are fewer then");
-	kvm = kvm_works("/dev/kvm");
+	kvm = kvm_usable(&why);
 	if (kvm)
 		node_cpuinfo(a, cpuinfo, labels);
 	old = fiber_limit_ms(NODE_PROBE_MS);
@@ -170,7 +171,7 @@ static struct json *node_labels(struct handler *h, struct arena *a)
 	fiber_restore_deadline(old);
 	json_set_str(a, labels, "kubevirt.io/ksm-enabled", STR("false"));
 	log_info(NULL, "node probed", KV_STR("node", h->node_name), KV_BOOL("kvm", kvm),
-		 KV_INT("labels", json_len(labels)));
+		 KV_Z("why", kvm ? "" : why), KV_INT("labels", json_len(labels)));
 	return labels;
 }
 

@@ -17,10 +17,10 @@
 #include "io/file.h"
 #include "io/loop.h"
 #include "io/stream.h"
+#include "virt/kvm.h"
 #include "virt/launcher-api.h"
 #include "virt/launcher/dhcp.h"
 #include "virt/launcher/jsonl.h"
-#include "virt/launcher/kvm.h"
 #include "virt/launcher/machine.h"
 #include "virt/launcher/vm.h"
 #include "json/json.h"
@@ -34,7 +34,6 @@
 const struct launcher_opts launcher_default_opts = {
 	.sockets_dir = LAUNCHER_SOCKETS_DIR,
 	.qemu = "/usr/bin/qemu-system-x86_64",
-	.kvm_device = "/dev/kvm",
 	.resolv_conf = "/etc/resolv.conf",
 	.ovmf_dir = "/usr/share/OVMF",
 	.dirs = &disks_default_dirs,
@@ -133,17 +132,19 @@ static struct err *launcher_start_dhcp(struct launcher *l, struct arena *a, cons
 static struct err *launcher_boot(struct launcher *l, struct arena *a, const struct json *req)
 {
 	const struct json *options = json_get(req, "options");
+	const char *why = "";
 	struct vm *vm;
 
 	TRY(vm_decode(a, json_get(req, "vmi"), &vm));
 	if (!str_eq(vm->uid, l->opts->uid))
 		return err_new(ERR_CONFLICT, "this launcher is for the VMI with uid " STR_FMT,
 			       STR_ARG(l->opts->uid));
-	vm->kvm = kvm_works(l->opts->kvm_device);
+	vm->kvm = kvm_usable(&why);
 	if (!vm->kvm && !l->opts->allow_emulation)
 		return err_new(ERR_UNAVAILABLE,
-			       "KVM does not work here and emulation is not allowed "
-			       "(spec.configuration.developerConfiguration.useEmulation)");
+			       "no KVM (%s) and emulation is not allowed "
+			       "(spec.configuration.developerConfiguration.useEmulation)",
+			       why);
 	vm->private_dir = arena_fmt(a, "%s/" STR_FMT, l->opts->dirs->private_dir, STR_ARG(vm->uid));
 	TRY(file_mkdir_p(vm->private_dir.p, 0770));
 	TRY(vm_set_interfaces(a, vm, json_get(options, "interfaces")));

@@ -16,7 +16,7 @@ struct launcher_opts {
 	int64_t grace_seconds; /* for SIGTERM */
 	int64_t idle_seconds;  /* ends when no VM was started by then; 0: 300 */
 	bool allow_emulation;
-	const char *sockets_dir, *qemu, *kvm_device, *resolv_conf, *ovmf_dir;
+	const char *sockets_dir, *qemu, *resolv_conf, *ovmf_dir;
 	const struct disks_dirs *dirs;
 };
 
