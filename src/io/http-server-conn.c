@@ -424,10 +424,17 @@ static void http_conn_event(struct stream *st UNUSED, unsigned events, void *ctx
 
 void http_conn_drain(struct http_conn *c)
 {
+	struct http_exchange *x;
+
 	if (c->dead)
 		return;
-	if (c->codec)
-		c->codec->drain(c);
-	else
+	if (!c->codec) {
 		http_conn_kill(c);
+		return;
+	}
+	c->codec->drain(c);
+	/* Watches would last for hours; their clients start them again elsewhere. */
+	list_for_each(x, &c->exchanges, link)
+		if (x->push && !x->gone)
+			http_push_end(x->push);
 }

@@ -618,9 +618,8 @@ bool http_push_write(struct http_push *p, struct str copied)
 {
 	struct http_exchange *x = p->x;
 
-	if (http_push_dead(x))
+	if (http_push_dead(x) || x->out_end)
 		return false;
-	PRE(!x->out_end);
 	if (x->no_body)
 		return true;
 	http_queue_copy(x, copied, SEGMENT_ROOM);
@@ -633,9 +632,8 @@ bool http_push_blob(struct http_push *p, struct blob *b)
 	struct http_exchange *x = p->x;
 	struct http_segment *seg;
 
-	if (http_push_dead(x))
+	if (http_push_dead(x) || x->out_end)
 		return false;
-	PRE(!x->out_end);
 	if (x->no_body || !b->n)
 		return true;
 	seg = http_queue_segment(x, 0);

@@ -55,7 +55,10 @@ void http_server_listen(struct http_server *s, int listen_fd);
 void http_server_serve(struct http_server *s, struct stream *st);
 /* Swaps certificates for new connections. */
 void http_server_set_tls(struct http_server *s, const struct tls_config *tls);
-/* Stops accepting, ends idle connections; running exchanges may finish until deadline ms. */
+/*
+ * Stops accepting, ends idle connections and event-driven responses (with what they have
+ * queued); other exchanges may finish until deadline ms.
+ */
 SUSPENDS void http_server_drain(struct http_server *s, int64_t ms);
 /* From a fiber it SUSPENDS until the handlers, which are canceled, ended (drain with 0 ms). */
 struct http_server *http_server_free(struct http_server *s);

@@ -683,7 +683,7 @@ static struct err *drains(void *arg)
 
 FIBER_TEST(drain_lets_exchanges_finish)
 {
-	struct stream *idle, *busy;
+	struct stream *idle, *busy, *push;
 	_cleanup_buf_ struct buf b = { 0 };
 	struct fiber *f;
 
@@ -694,11 +694,19 @@ FIBER_TEST(drain_lets_exchanges_finish)
 	TRY(read_until(idle, &b, "GET|/x|||"));
 	TRY(stream_write(busy, STR("POST /echo HTTP/1.1\r\nContent-Length: 2\r\n\r\n")));
 	TRY(fiber_sleep_ms(2));
+	push = dial();
+	TRY(stream_write(push, STR("GET /push HTTP/1.1\r\n\r\n")));
+	TRY(wait_for(&handled, 1));
+	http_push_write(open_push, STR("last"));
 	f = fiber_spawn(fiber_loop(), "drain", drains, NULL);
+	buf_clear(&b);
+	TRY(read_until(push, &b, NULL));
+	assert_true(str_has_suffix(buf_str(&b), STR("4\r\nlast\r\n0\r\n\r\n")));
+	TRY(wait_for(&closed, 1));
 	buf_clear(&b);
 	TRY(read_until(idle, &b, NULL));
 	assert_int_equal(b.n, 0);
-	assert_int_equal(closed, 0);
+	assert_int_equal(closed, 1);
 	TRY(stream_write(busy, STR("hi")));
 	TRY(read_until(busy, &b, NULL));
 	assert_true(str_has_suffix(buf_str(&b), STR("\r\n\r\nhi")));
@@ -707,6 +715,7 @@ FIBER_TEST(drain_lets_exchanges_finish)
 	fiber_unref(f);
 	stream_free(idle);
 	stream_free(busy);
+	stream_free(push);
 	end();
 	return NULL;
 }
