@@ -267,6 +267,13 @@ static void metadata_check_owners(struct api_request *rq, const struct json *met
 	}
 }
 
+/* Definitions and custom resources may have finalizers without a domain, built-in kinds not. */
+static bool metadata_is_core(const struct resource *res)
+{
+	return !res->custom && !str_eqz(res->group, "apiextensions.k8s.io") &&
+	       !str_eqz(res->group, "apiregistration.k8s.io");
+}
+
 static void metadata_check_finalizers(struct api_request *rq, const struct json *meta,
 				      struct err **e)
 {
@@ -282,7 +289,7 @@ static void metadata_check_finalizers(struct api_request *rq, const struct json 
 		if (why) {
 			cause_invalid_str(e, STR("metadata.finalizers"), f, "%s", why);
 		} else if (str_find_char(f, '/', 0) == f.n) {
-			if (!rq->res->custom && !str_eqz(f, "orphan") &&
+			if (metadata_is_core(rq->res) && !str_eqz(f, "orphan") &&
 			    !str_eqz(f, "foregroundDeletion") && !str_eqz(f, "kubernetes"))
 				cause_invalid_str(
 					e, STR("metadata.finalizers"), f,
