@@ -57,6 +57,7 @@ static struct str containerd_config(struct arena *a, const struct containerd_opt
 		"  stream_server_address = \"127.0.0.1\"\n"
 		"  stream_server_port = \"0\"\n"
 		"  stream_idle_timeout = \"4h0m0s\"\n"
+		"  netns_mounts_under_state_dir = true\n"
 		"  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n"
 		"    default_runtime_name = \"runc\"\n"
 		"    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n"

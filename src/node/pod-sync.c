@@ -203,7 +203,7 @@ static struct err *sync_make_sandbox(struct pod *p, struct arena *a, const struc
 	struct str id;
 	struct err *e;
 
-	if (rt->n_sandboxes)
+	if (rt->n_containers)
 		agent_event(p->agent, pod, "Normal", "SandboxChanged",
 			    "Pod sandbox changed, it will be killed and re-created.");
 	TRY(sync_end_old_sandboxes(p, a, pod, rt));

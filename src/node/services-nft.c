@@ -199,6 +199,10 @@ static struct str ruleset_text(const struct services_input *in, const struct rul
 	buf_addz(&b, "\tchain postrouting { type nat hook postrouting priority srcnat; policy "
 		     "accept;\n\t\tmeta mark and " MASQUERADE_MARK " == " MASQUERADE_MARK
 		     " masquerade\n\t\tct status dnat ip saddr . ip daddr @hairpin masquerade\n");
+	buf_addf(&b,
+		 "\t\tip saddr %.*s ip daddr != { %.*s, 224.0.0.0/4 } oifname != \"%.*s\" "
+		 "masquerade\n",
+		 STR_ARG(in->pod_cidr), STR_ARG(in->cluster_cidr), STR_ARG(in->bridge));
 	if (!in->bridge_netfilter)
 		buf_addf(&b, "\t\tct status dnat ip saddr %.*s oifname \"%.*s\" masquerade\n",
 			 STR_ARG(in->pod_cidr), STR_ARG(in->bridge));

@@ -78,6 +78,15 @@ static bool services_bridge_netfilter(struct arena *a)
 	return str_eqz(str_trim(v), "1");
 }
 
+/* Every node has a /24 of the instance's /16. */
+static struct str services_cluster_cidr(struct arena *a, struct str pod_cidr)
+{
+	size_t dot = str_find_char(pod_cidr, '.', 0);
+
+	dot = str_find_char(pod_cidr, '.', MIN(dot + 1, pod_cidr.n));
+	return arena_fmt(a, "%.*s.0.0/16", STR_ARG(str_sub(pod_cidr, 0, dot)));
+}
+
 static struct err *services_apply(struct services *s, struct arena *a)
 {
 	static const char *const nft[] = { "nft", "-f", "-", NULL };
@@ -86,6 +95,7 @@ static struct err *services_apply(struct services *s, struct arena *a)
 		.table = arena_fmt(a, "isoplane-%.*s", STR_ARG(ag->cfg.id)),
 		.bridge = ag->cfg.bridge,
 		.pod_cidr = ag->cfg.pod_cidr,
+		.cluster_cidr = services_cluster_cidr(a, ag->cfg.pod_cidr),
 		.bridge_netfilter = services_bridge_netfilter(a),
 		.services = services_all(a, ag->services),
 		.slices = services_all(a, ag->slices),

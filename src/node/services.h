@@ -18,6 +18,7 @@ MUST_USE struct err *services_start(struct agent *ag);
 struct services_input {
 	struct str table;            /* "isoplane-ID" */
 	struct str bridge, pod_cidr; /* of this node */
+	struct str cluster_cidr;     /* of all nodes: what Pods reach as themselves */
 	/*
 	 * Bridged packets pass the rules, so that a reply from one Pod to another on the bridge is
 	 * translated back; without it such connections are masqueraded.

@@ -20,6 +20,7 @@ static struct str render(struct arena *a, const char *services, const char *slic
 		.table = STR("isoplane-t"),
 		.bridge = STR("iso-t"),
 		.pod_cidr = STR("10.1.0.0/24"),
+		.cluster_cidr = STR("10.1.0.0/16"),
 		.services = parse(a, services),
 		.slices = parse(a, slices),
 	};
