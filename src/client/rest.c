@@ -141,7 +141,7 @@ struct err *client_new(const struct client_opts *opts, struct client **ret)
 	struct kubeconfig k = { 0 };
 
 	if (opts->kubeconfig)
-		TRY(kubeconfig_load(a, opts->kubeconfig, NULL, &k));
+		TRY(kubeconfig_load(a, opts->kubeconfig, opts->context, &k));
 	if (!str_empty(opts->server))
 		k.server = opts->server;
 	if (!str_empty(opts->ca_pem))

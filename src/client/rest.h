@@ -23,6 +23,7 @@ struct websocket;
 
 struct client_opts {
 	const char *kubeconfig; /* path; or the members below */
+	const char *context;    /* of the kubeconfig; NULL: its current one */
 	struct str server;      /* "https://127.0.0.1:6443" */
 	struct str ca_pem;
 	struct str cert_pem, key_pem;
