@@ -32,25 +32,25 @@ def test_example_pod_and_service(box, ns):
 
 def test_kubernetes_service_with_token(box, ns):
     """A Pod reaches the API by its Service address with its ServiceAccount token."""
-    start_pod(ns)
-    script = (
-        'T=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token); '
-        'printf "GET /version HTTP/1.1\\r\\nHost: kubernetes.default\\r\\nAuthorization: Bearer $T\\r\\n'
-        'Connection: close\\r\\n\\r\\n" | '
-        'timeout 10 ssl_client -s kubernetes.default.svc ${KUBERNETES_SERVICE_HOST}:${KUBERNETES_SERVICE_PORT}')
-    assert ns.kubectl("exec", "p", "--", "ls", "/var/run/secrets/kubernetes.io/serviceaccount").stdout.split() == [
-        "ca.crt", "namespace", "token"]
-    host = ns.kubectl("exec", "p", "--", "sh", "-c", "echo $KUBERNETES_SERVICE_HOST").stdout.strip()
-    assert host == box.get("svc", "kubernetes")["spec"]["clusterIP"]
-    # busybox speaks TLS without checking names; the token is checked by asking who we are
-    out = ns.kubectl("exec", "p", "--", "sh", "-c", script).stdout
-    assert '"gitVersion"' in out, out
-    token = ns.kubectl("exec", "p", "--", "cat",
-                       "/var/run/secrets/kubernetes.io/serviceaccount/token").stdout
-    r = subprocess.run(["curl", "-sS", "--max-time", "10", "--cacert", str(box.dir / "pki/ca.crt"),
-                        "-H", f"Authorization: Bearer {token}", f"https://{host}/api/v1/namespaces"],
-                       capture_output=True, text=True)
-    assert f'system:serviceaccount:{ns.name}:default' in r.stdout, r
+    pod = busybox_pod("p", ["/usr/bin/sleep", "100000"])
+    # an image that has curl: the one machines and importers run in
+    pod["spec"]["containers"][0]["image"] = "localhost/isoplane/virt-launcher:current"
+    start_pod(ns, "b")
+    ns.apply(pod)
+    ns.wait("pod/p", "condition=Ready")
+    sa = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert ns.kubectl("exec", "b", "--", "ls", sa).stdout.split() == ["ca.crt", "namespace", "token"]
+    token = ns.kubectl("exec", "b", "--", "cat", f"{sa}/token").stdout
+    host = box.get("svc", "kubernetes")["spec"]["clusterIP"]
+    assert ns.kubectl("exec", "b", "--", "sh", "-c", "echo $KUBERNETES_SERVICE_HOST").stdout.strip() == host
+
+    def curl(path):
+        return ns.kubectl("exec", "p", "--", "curl", "-sS", "--max-time", "10", "--cacert", f"{sa}/ca.crt",
+                          "-H", f"Authorization: Bearer {token}", "--resolve",
+                          f"kubernetes.default:443:{host}", f"https://kubernetes.default{path}").stdout
+
+    assert '"gitVersion"' in curl("/version")
+    assert f"system:serviceaccount:{ns.name}:default" in curl("/api/v1/namespaces")
 
 
 def test_logs(ns):
