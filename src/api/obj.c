@@ -194,6 +194,7 @@ static struct obj *obj_mut(const struct obj *o)
 
 const struct obj *obj_ref(const struct obj *o)
 {
+	PRE(o->refs > 0);
 	obj_mut(o)->refs++;
 	return o;
 }

@@ -513,6 +513,33 @@ void http_respond(struct http_exchange *x, int status, const char *content_type,
 	http_respond_v(x, status, content_type, &body, 1);
 }
 
+static void http_queue_blob(struct http_exchange *x, struct blob *b)
+{
+	struct http_segment *seg = http_queue_segment(x, 0);
+
+	seg->blob = blob_ref(b);
+	seg->p = b->p;
+	seg->n = b->n;
+	x->queued += b->n;
+}
+
+void http_respond_blobs(struct http_exchange *x, int status, const char *content_type,
+			struct blob *const *parts, size_t n)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += parts[i]->n;
+	x->length = total;
+	x->out_end = true;
+	if (!http_respond_head(x, status, content_type))
+		return;
+	for (size_t i = 0; i < n && !x->no_body; i++)
+		if (parts[i]->n)
+			http_queue_blob(x, parts[i]);
+	http_queue_changed(x);
+}
+
 /* A handler that proxies knows the length. */
 static void http_take_length(struct http_exchange *x)
 {
@@ -630,17 +657,12 @@ bool http_push_write(struct http_push *p, struct str copied)
 bool http_push_blob(struct http_push *p, struct blob *b)
 {
 	struct http_exchange *x = p->x;
-	struct http_segment *seg;
 
 	if (http_push_dead(x) || x->out_end)
 		return false;
 	if (x->no_body || !b->n)
 		return true;
-	seg = http_queue_segment(x, 0);
-	seg->blob = blob_ref(b);
-	seg->p = b->p;
-	seg->n = b->n;
-	x->queued += b->n;
+	http_queue_blob(x, b);
 	http_queue_changed(x);
 	return http_push_room(x);
 }

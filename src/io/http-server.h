@@ -78,6 +78,9 @@ void http_respond(struct http_exchange *x, int status, const char *content_type,
 /* The same for several pieces without joining them. */
 void http_respond_v(struct http_exchange *x, int status, const char *content_type,
 		    const struct str *parts, size_t n);
+/* The same, keeping references instead of copying what the socket does not take at once. */
+void http_respond_blobs(struct http_exchange *x, int status, const char *content_type,
+			struct blob *const *parts, size_t n);
 bool http_responded(const struct http_exchange *x);
 /* A Content-Length set before is kept (HTTP/1.1: no chunks). */
 void http_respond_stream(struct http_exchange *x, int status, const char *content_type);

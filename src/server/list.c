@@ -13,6 +13,7 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/body.h"
 #include "server/delete-options.h"
 #include "server/engine.h"
 #include "server/errors.h"
@@ -34,7 +35,8 @@
 
 struct lister {
 	struct api_request *rq;
-	struct buf items;
+	struct body items;
+	struct buf item;
 	size_t n;
 	struct json *trees; /* Table, metadata, YAML and pretty answers work on trees */
 	struct table_view view;
@@ -85,10 +87,12 @@ static bool list_accept(const struct obj *o, void *ctx)
 	if (list_on_trees(rq)) {
 		l->e = list_add_tree(l, o);
 	} else {
+		buf_clear(&l->item);
 		if (l->n)
-			buf_addc(&l->items, ',');
-		l->e = object_write(rq->server->registry, rq->arena, &l->items, rq->res, rq->v, o,
+			buf_addc(&l->item, ',');
+		l->e = object_write(rq->server->registry, rq->arena, &l->item, rq->res, rq->v, o,
 				    rq->res->custom);
+		body_add(&l->items, buf_str(&l->item));
 	}
 	if (rq->opt.limit) {
 		l->last_ns = arena_str(rq->arena, o->ns);
@@ -247,11 +251,7 @@ static void list_respond(struct lister *l, const struct store_list_result *r)
 		 STR_ARG(rq->res->list_kind), STR_ARG(request_api_version(rq)));
 	json_write(&b, meta);
 	buf_addz(&b, ",\"items\":[");
-	buf_reserve(&b, l->items.n + 4);
-	buf_add(&b, buf_str(&l->items));
-	buf_fini(&l->items);
-	buf_addz(&b, "]}\n");
-	respond_text(rq, 200, "application/json", buf_str(&b));
+	respond_body(rq, 200, "application/json", buf_str(&b), &l->items, STR("]}\n"));
 }
 
 /* metadata.name=x in a namespace is a get. */
@@ -290,6 +290,9 @@ struct err *serve_list(struct api_request *rq)
 	struct err *e;
 
 	TRY(list_plan(rq, &o));
+	o.labels = rq->opt.labels;
+	o.fields = rq->opt.fields;
+	o.borrowed = true;
 	l.view = table_view(rq, rq->arena);
 	if (rq->out.form == OUTPUT_TABLE)
 		l.table = table_new(&l.view, STR_EMPTY);
@@ -297,11 +300,13 @@ struct err *serve_list(struct api_request *rq)
 	if (!e)
 		e = l.e;
 	if (e) {
-		buf_fini(&l.items);
+		body_fini(&l.items);
+		buf_fini(&l.item);
 		return err_is(e, ERR_EXPIRED) ? list_expired(rq, &o, e) : e;
 	}
 	list_respond(&l, &r);
-	buf_fini(&l.items);
+	body_fini(&l.items);
+	buf_fini(&l.item);
 	return NULL;
 }
 
@@ -369,8 +374,8 @@ struct err *serve_deletecollection(struct api_request *rq)
 		TRY(doomed_delete(rq, d.v[i], &items));
 	rq->out = (struct api_output){ .pretty = false };
 	r.more = false;
-	l.items = items;
-	items = (struct buf){ 0 };
+	body_add(&l.items, buf_str(&items));
 	list_respond(&l, &r);
+	body_fini(&l.items);
 	return NULL;
 }

@@ -5,10 +5,13 @@
 
 #include "api/status.h"
 #include "base/arena.h"
+#include "base/blob.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "io/http-server.h"
+#include "server/body.h"
 #include "server/object.h"
 #include "server/request.h"
 #include "server/server.h"
@@ -16,7 +19,8 @@
 #include "json/json.h"
 #include "json/yaml.h"
 
-#define GZIP_MIN (128 * 1024)
+#define GZIP_MIN   (128 * 1024)
+#define GZIP_CHUNK ((size_t)16 * 1024)
 
 static void respond_warnings(struct api_request *rq)
 {
@@ -77,6 +81,59 @@ void respond_text(struct api_request *rq, int status, const char *content_type, 
 		body = buf_str(&zip);
 	}
 	http_respond(rq->x, status, content_type, body);
+}
+
+/* The pieces are compressed one after another, never joined. */
+static bool respond_gzip_pieces(struct str head, struct blob *const *v, size_t n, struct str tail,
+				struct body *out)
+{
+	_cleanup_free_ char *chunk = mem_alloc(GZIP_CHUNK);
+	z_stream z = { 0 };
+	int rc = Z_OK;
+
+	if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+		return false;
+	for (size_t i = 0; i < n + 2 && rc != Z_STREAM_ERROR; i++) {
+		struct str in = i == 0 ? head : i <= n ? blob_str(v[i - 1]) : tail;
+
+		z.next_in = (Bytef *)(uintptr_t)in.p;
+		z.avail_in = (uInt)in.n;
+		do {
+			z.next_out = (Bytef *)chunk;
+			z.avail_out = GZIP_CHUNK;
+			rc = deflate(&z, i == n + 1 ? Z_FINISH : Z_NO_FLUSH);
+			body_add(out, str_make(chunk, GZIP_CHUNK - z.avail_out));
+		} while (z.avail_out == 0);
+	}
+	deflateEnd(&z);
+	return rc == Z_STREAM_END;
+}
+
+void respond_body(struct api_request *rq, int status, const char *content_type, struct str head,
+		  struct body *body, struct str tail)
+{
+	struct body zip = { 0 };
+	size_t n;
+	struct blob *const *v = body_pieces(body, &n);
+	struct blob **all = arena_array(rq->arena, n + 2, sizeof(struct blob *));
+
+	respond_warnings(rq);
+	if (respond_gzip_wanted(rq, body->total) && respond_gzip_pieces(head, v, n, tail, &zip)) {
+		http_set_header(rq->x, "Content-Encoding", STR("gzip"));
+		http_set_header(rq->x, "Vary", STR("Accept-Encoding"));
+		v = body_pieces(&zip, &n);
+		http_respond_blobs(rq->x, status, content_type, v, n);
+		body_fini(&zip);
+		return;
+	}
+	body_fini(&zip);
+	all[0] = blob_from(head);
+	if (n)
+		memcpy(all + 1, v, n * sizeof(struct blob *));
+	all[n + 1] = blob_from(tail);
+	http_respond_blobs(rq->x, status, content_type, all, n + 2);
+	blob_unref(all[0]);
+	blob_unref(all[n + 1]);
 }
 
 void respond_json(struct api_request *rq, int status, const struct json *doc)

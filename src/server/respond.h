@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 struct api_request;
+struct body;
 struct err;
 struct http_exchange;
 struct json;
@@ -19,5 +20,8 @@ MUST_USE struct err *respond_tree(struct api_request *rq, int status, struct jso
 /* Any document as it is (Status, Scale, reviews). */
 void respond_json(struct api_request *rq, int status, const struct json *doc);
 void respond_text(struct api_request *rq, int status, const char *content_type, struct str body);
+/* A body in pieces between two short ones. */
+void respond_body(struct api_request *rq, int status, const char *content_type, struct str head,
+		  struct body *body, struct str tail);
 /* Sends e as a Status; takes e. */
 void respond_error(struct api_request *rq, struct err *e);

@@ -208,9 +208,12 @@ static struct err *list_one(const struct lister *l, const struct store_list_opts
 	TRY(obj_view_init(&v, l->bytes, l->rev));
 	if ((!opts->labels || selector_matches_obj_labels(opts->labels, &v.obj)) &&
 	    (!opts->fields || selector_matches_obj_fields(opts->fields, &v.obj))) {
-		o = obj_copy(&v.obj);
+		o = opts->borrowed ? &v.obj : obj_copy(&v.obj);
 		*ret_taken = fn(o, ctx);
-		obj_unref(o);
+		if (opts->borrowed)
+			obj_forget_tree(o);
+		else
+			obj_unref(o);
 	}
 	obj_view_fini(&v);
 	return NULL;

@@ -55,6 +55,9 @@ struct store_list_opts {
 	struct str after_ns, after_name; /* continue after this key (both empty: from the start) */
 	struct rev at;                   /* 0: now; EXPIRED when out of history */
 	size_t limit;                    /* objects accepted by fn at most; 0: no limit */
+	/* fn gets objects that it must not reference, only copy: a list that writes them out is
+	 * spared a copy of each. */
+	bool borrowed;
 	/* Optional: what they reject is skipped before it costs a copy, and never shown to fn. */
 	const struct selector *labels, *fields;
 };

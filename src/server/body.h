@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A large response body as it is written: 64 KB pieces that the connection takes by reference, so
+ * that nothing grows by copying and memory goes as the bytes do. Zero is empty.
+ */
+
+#include "base/str.h"
+
+struct blob;
+
+struct body {
+	size_t total;
+	/* private */
+	struct blob **v;
+	size_t n, cap;
+	size_t room; /* in the last piece */
+};
+
+void body_add(struct body *b, struct str s);
+/* Cuts the last piece to what is in it; the pieces may be sent then, the body not added to. */
+struct blob *const *body_pieces(struct body *b, size_t *ret_n);
+void body_fini(struct body *b);
