@@ -29,7 +29,7 @@ struct h1 {
 	struct h1_slot *slots;
 	size_t n_slots, cap_slots;
 	uint32_t target_n;
-	bool in_value;
+	bool in_head, in_value;
 	/* of the current exchange */
 	bool complete; /* its request was read to the end */
 	bool keep_alive, chunked;
@@ -52,6 +52,7 @@ static int h1_on_begin(llhttp_t *p)
 	h->n_slots = 0;
 	h->target_n = 0;
 	h->in_value = true; /* so that the first field opens a slot */
+	h->in_head = true;
 	h->complete = false;
 	h->reject = 0;
 	http_conn_set_phase(h->conn, HTTP_HEADER);
@@ -167,6 +168,7 @@ static int h1_on_headers_complete(llhttp_t *p)
 		return -1;
 	}
 	h1_fill_request(h);
+	h->in_head = false;
 	h->keep_alive = llhttp_should_keep_alive(p) || p->upgrade;
 	h->chunked = p->http_major == 1 && p->http_minor >= 1;
 	if (p->flags & F_CONTENT_LENGTH)
@@ -244,7 +246,7 @@ static void h1_parse_error(struct h1 *h)
 {
 	struct http_exchange *x = h->x;
 
-	if (!x || !x->req.http_major) {
+	if (!x || h->in_head) {
 		h1_refuse(h, h->reject ? h->reject : 400);
 		return;
 	}

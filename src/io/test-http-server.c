@@ -428,6 +428,25 @@ FIBER_TEST(h1_keep_alive_and_limits)
 	return NULL;
 }
 
+/* The framing of a body breaks when its request was answered already. */
+FIBER_TEST(h1_bad_body_after_the_answer)
+{
+	_cleanup_(stream_freep) struct stream *s = NULL;
+	_cleanup_buf_ struct buf b = { 0 };
+
+	begin(0);
+	s = dial();
+	TRY(stream_write(s, STR("POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")));
+	TRY(read_until(s, &b, "POST|/x|||"));
+	TRY(stream_write(s, STR("nonsense\r\n")));
+	buf_clear(&b);
+	TRY(read_until(s, &b, NULL));
+	assert_int_equal(b.n, 0);
+	s = stream_free(s);
+	end();
+	return NULL;
+}
+
 FIBER_TEST(h1_continue)
 {
 	_cleanup_(stream_freep) struct stream *s = NULL;
@@ -901,8 +920,9 @@ FIBER_TEST(h2_push)
 }
 
 TEST_MAIN(T(h1_table), T(h1_byte_by_byte), T(h1_large_heads), T(h1_keep_alive_and_limits),
-	  T(h1_continue), T(h1_large_body_out), T(h1_large_body_in_pieces), T(h1_upgrade),
-	  T(h1_client_goes_away), T(h1_timeouts), T(push_writes_and_ends), T(push_back_pressure),
-	  T(push_from_a_handler_that_goes_on), T(push_ends_with_its_client),
-	  T(drain_lets_exchanges_finish), T(h2_table), T(h2_large_bodies),
-	  T(h2_reset_cancels_the_handler), T(h2_streams_side_by_side), T(h2_push))
+	  T(h1_bad_body_after_the_answer), T(h1_continue), T(h1_large_body_out),
+	  T(h1_large_body_in_pieces), T(h1_upgrade), T(h1_client_goes_away), T(h1_timeouts),
+	  T(push_writes_and_ends), T(push_back_pressure), T(push_from_a_handler_that_goes_on),
+	  T(push_ends_with_its_client), T(drain_lets_exchanges_finish), T(h2_table),
+	  T(h2_large_bodies), T(h2_reset_cancels_the_handler), T(h2_streams_side_by_side),
+	  T(h2_push))
