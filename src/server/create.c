@@ -57,7 +57,7 @@ static struct err *create_prepare(struct api_request *rq, struct json *obj)
 	if (rq->res->strategy->prepare_create)
 		TRY(rq->res->strategy->prepare_create(rq, obj));
 	metadata_validate(rq, obj, &e);
-	object_validate(rq, obj, &e);
+	object_validate(rq, obj, NULL, &e);
 	if (rq->res->strategy->validate)
 		rq->res->strategy->validate(rq, obj, &e);
 	return error_invalid(e, rq->res->group, rq->res->kind, rq->name);

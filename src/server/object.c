@@ -91,12 +91,13 @@ void object_default(struct api_request *rq, struct json *obj)
 		rq->res->strategy->set_defaults(rq, obj);
 }
 
-void object_validate(struct api_request *rq, const struct json *obj, struct err **e)
+void object_validate(struct api_request *rq, const struct json *obj, const struct json *old,
+		     struct err **e)
 {
 	const struct schema *schema = resource_schema(rq->server->registry, rq->res, rq->v);
 
 	if (schema)
-		schema_validate(rq->arena, schema, obj, STR_EMPTY, e);
+		schema_validate_update(rq->arena, schema, obj, old, STR_EMPTY, e);
 }
 
 bool object_is_current(const struct resource *res, const struct resource_version *v,

@@ -19,6 +19,7 @@
 #include "io/http-server.h"
 #include "server/crd.h"
 #include "server/discovery.h"
+#include "server/openapi-proto.h"
 #include "server/request.h"
 #include "server/respond.h"
 #include "server/server.h"
@@ -438,40 +439,54 @@ static struct err *openapi_v3(struct path_handler *h UNUSED, struct api_request 
 	return NULL;
 }
 
-static bool openapi_wants_json(const struct api_request *rq)
+#define OPENAPI_V2_PROTO "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+/* The content type to answer with, NULL when the client takes none of ours. */
+static const char *openapi_v2_type(const struct api_request *rq)
 {
 	struct str accept = http_headers_find(&rq->http->headers, "accept"), clause, type;
 
 	if (!accept.n)
-		return true;
+		return "application/json";
 	while (str_split_next(&accept, ',', &clause)) {
 		str_cut(&clause, ';', &type);
 		type = str_trim(type);
+		if (str_eqz(type, OPENAPI_V2_PROTO) ||
+		    str_eqz(type, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"))
+			return OPENAPI_V2_PROTO;
 		if (str_eqz(type, "application/json") || str_eqz(type, "*/*") ||
 		    str_eqz(type, "application/*"))
-			return true;
+			return "application/json";
 	}
-	return false;
+	return NULL;
 }
 
 static struct err *openapi_v2(struct path_handler *h UNUSED, struct api_request *rq)
 {
+	const char *type = openapi_v2_type(rq);
 	_cleanup_buf_ struct buf b = { 0 };
 	struct str etag;
 
 	http_set_header(rq->x, "Vary", STR("Accept-Encoding, Accept"));
-	if (!openapi_wants_json(rq)) {
+	if (!type) {
 		respond_text(rq, 406, "text/plain; charset=utf-8", STR_EMPTY);
 		return NULL;
 	}
 	openapi_document(rq->server, rq->arena, NULL, true, &b);
+	if (str_eqz(str_from(type), OPENAPI_V2_PROTO)) {
+		struct json *doc = NULL;
+
+		TRY(json_parse(rq->arena, buf_to_arena(&b, rq->arena), &doc));
+		buf_clear(&b);
+		openapi_encode_v2(rq->arena, &b, doc);
+	}
 	etag = arena_fmt(rq->arena, "\"" STR_FMT "\"",
 			 STR_ARG(sha512_hex_upper(rq->arena, buf_str(&b))));
 	http_set_header(rq->x, "ETag", etag);
 	if (str_eq(http_headers_find(&rq->http->headers, "if-none-match"), etag))
-		respond_text(rq, 304, "application/json", STR_EMPTY);
+		respond_text(rq, 304, type, STR_EMPTY);
 	else
-		respond_text(rq, 200, "application/json", buf_str(&b));
+		respond_text(rq, 200, type, buf_str(&b));
 	return NULL;
 }
 

@@ -119,7 +119,7 @@ static struct err *update_validate(struct update *u, struct err *e)
 	const struct strategy *st = rq->res->strategy;
 
 	metadata_validate(rq, u->obj, &e);
-	object_validate(rq, u->obj, &e);
+	object_validate(rq, u->obj, u->old, &e);
 	if (st->validate && !update_is_status(rq))
 		st->validate(rq, u->obj, &e);
 	if (st->validate_update)
