@@ -9,6 +9,8 @@
 #include "virt/launcher/vm.h"
 #include "json/json.h"
 
+#define VM_TCG_MIB 64 /* of translated code */
+
 void vm_arg(struct vm_argv *b, const char *arg)
 {
 	ASSERT(b->out->n < VM_ARGV_MAX);
@@ -91,11 +93,14 @@ static void vm_machine_argv(struct vm_argv *b)
 	bool smm = vm->secure_boot || vm_flag(vm->domain, "features.smm.enabled",
 					      json_get(json_get(vm->domain, "features"), "smm"));
 
-	vm_argf(b, "-machine",
-		STR_FMT ",usb=off,vmport=off,dump-guest-core=off,smm=%s%s%s,accel=%s",
+	vm_argf(b, "-machine", STR_FMT ",usb=off,vmport=off,dump-guest-core=off,smm=%s%s%s",
 		STR_ARG(vm_quote(b->a, vm->machine)), smm ? "on" : "off", acpi ? "" : ",acpi=off",
-		str_empty(vm->efi_code) ? "" : ",pflash0=pflash0,pflash1=pflash1",
-		vm->kvm ? "kvm" : "tcg");
+		str_empty(vm->efi_code) ? "" : ",pflash0=pflash0,pflash1=pflash1");
+	/* QEMU's own default for translated code grows with the host, not with the guest. */
+	if (vm->kvm)
+		vm_argf(b, "-accel", "kvm");
+	else
+		vm_argf(b, "-accel", "tcg,tb-size=%d", VM_TCG_MIB);
 }
 
 /* Hyper-V enlightenments: member of spec.domain.features.hyperv -> CPU property. */
