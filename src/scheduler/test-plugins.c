@@ -380,7 +380,7 @@ TEST(claims)
 				"'volumeBindingMode':'WaitForFirstConsumer'}");
 #define PVC(name, spec, rest)                                                                      \
 	make(&w, "{'metadata':{'name':'" name "','namespace':'default'" rest "},'spec':{" spec "}" \
-											       "}")
+		 "}")
 	w.claims[0] = PVC("late", "'storageClassName':'local'", "");
 	w.claims[1] = PVC("now", "'storageClassName':'none'", "");
 	w.claims[2] = PVC("bound", "'volumeName':'pv1'",
