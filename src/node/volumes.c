@@ -211,19 +211,31 @@ static int sub_path_open(int root, const char *path)
 	return openat2_in(root, path, O_PATH, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 }
 
-/* mkdir -p inside the volume, through no link. */
+static void sub_path_chmod(int dir, const char *name, mode_t mode)
+{
+	if (fchmodat(dir, name, mode, 0) < 0) {
+		/* someone in the Pod removed it just now: the open that follows says so */
+	}
+}
+
+/* mkdir -p inside the volume, through no link; new directories get the volume's own mode. */
 static struct err *sub_path_mkdir(struct arena *a, int root, struct str path)
 {
-	int at = dup(root);
+	int at = fcntl(root, F_DUPFD_CLOEXEC, 0);
 	struct str part;
+	struct stat st;
 
+	if (at < 0 || fstat(root, &st) < 0)
+		return err_errno(errno, "stat a volume");
 	while (str_split_next(&path, '/', &part)) {
 		const char *z = arena_strz(a, part);
 		int next;
 
 		if (!part.n || str_eqz(part, "."))
 			continue;
-		if (mkdirat(at, z, 0750) < 0 && errno != EEXIST) {
+		if (mkdirat(at, z, 0750) == 0) {
+			sub_path_chmod(at, z, st.st_mode & 07777);
+		} else if (errno != EEXIST) {
 			int rc = errno;
 
 			close(at);
