@@ -83,12 +83,13 @@ class Api:
             [ISOPLANE, "apiserver", "--data-dir", str(self.dir / "data"), "--listen",
              f"127.0.0.1:{self.port}", "--kubeconfig", self.kubeconfig],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        wait_for("readyz", lambda: self.kubectl("get", "--raw", "/readyz").stdout == "ok", 20)
+        wait_for("readyz", lambda: self.kubectl("get", "--raw", "/readyz", check=False).stdout == "ok", 20)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        code = self.process.wait(20)
         self.log.close()
+        assert code == 0, (self.dir / "log").read_text()[-4000:]
 
     def kubectl(self, *args, stdin=None, check=True):
         env = dict(os.environ, HOME=str(self.dir))
@@ -307,6 +308,12 @@ def test_crd_deletion_removes_its_objects(api):
     api.apply(text)
     api.kubectl("wait", "--for=condition=Established", "crd/bars.del.io", "--timeout=10s")
     assert api.get("bars.del.io")["items"] == []
+
+
+def test_missing_crd_is_named(api):
+    r = api.apply(FOO.replace("ex.io", "none.io"), check=False)
+    assert 'no matches for kind "Foo" in version "none.io/v1"' in r.stderr
+    assert "ensure CRDs are installed first" in r.stderr
 
 
 # ---- webhooks
