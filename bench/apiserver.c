@@ -391,7 +391,7 @@ static void op_create_watched(const struct bench *b, struct arena *a, int i, str
 	op->target = STR("/api/v1/namespaces/watched/configmaps");
 }
 
-#define FANOUT_OPS 500
+#define FANOUT_OPS 2000
 
 /* CPU beyond that of the same writes unwatched, per delivered event. */
 static struct err *fan_out(struct bench *b, double plain_us, double *ret_us)
