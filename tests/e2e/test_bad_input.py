@@ -29,7 +29,9 @@ def api(box):
             c.request(method, path, body if isinstance(body, (bytes, str, type(None))) else json.dumps(body),
                       {"Content-Type": content_type})
             r = c.getresponse()
-            return r.status, json.loads(r.read())
+            data = r.read()
+            # an unknown group is answered in plain text, as upstream does
+            return r.status, json.loads(data) if data[:1] == b"{" else data.decode()
         finally:
             c.close()
 
