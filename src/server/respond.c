@@ -178,6 +178,22 @@ struct err *respond_obj(struct api_request *rq, int status, const struct obj *o)
 	return respond_tree(rq, status, tree);
 }
 
+/* Errors of the path itself carry empty details, upstream says so. */
+static bool respond_wants_details(const struct err *e)
+{
+	switch (err_http_status(e)) {
+	case 403:
+	case 404:
+	case 405:
+	case 422:
+		return true;
+	case 415:
+		return str_has_prefix(err_msg(e), STR("415:"));
+	default:
+		return false;
+	}
+}
+
 void respond_error(struct api_request *rq, struct err *e)
 {
 	struct json *status;
@@ -190,6 +206,8 @@ void respond_error(struct api_request *rq, struct err *e)
 	if (code >= 500 && err_is(e, ERR_INTERNAL))
 		log_warn(NULL, "request failed", KV_STR("path", rq->path), KV_ERR(e));
 	status = status_from_err(rq->arena, e);
+	if (respond_wants_details(e))
+		json_sub(rq->arena, status, "details");
 	if (retry > 0)
 		http_set_header(rq->x, "Retry-After", arena_fmt(rq->arena, "%d", retry));
 	if (rq->out.form != OUTPUT_PLAIN)
