@@ -62,7 +62,8 @@ static struct err *update_check_rv(struct update *u)
 			      "must be specified for an update");
 		return error_invalid(e, rq->res->group, rq->res->plural, rq->name);
 	}
-	u->conditional = n;
+	/* a patch starts from what is there: only one that names another revision is conditional */
+	u->conditional = n && rq->verb == VERB_UPDATE;
 	if (n && n != u->cur->rev.n)
 		return error_modified(rq->res, rq->name);
 	return NULL;
