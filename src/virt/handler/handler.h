@@ -66,4 +66,4 @@ void node_leave(struct handler *h);
 MUST_USE struct err *device_plugins_run(void *handler);
 
 /* server.c: virt-api's requests */
-MUST_USE struct err *handler_serve(void *handler);
+MUST_USE struct err *virt_handler_serve(void *handler);

@@ -51,7 +51,7 @@ static struct err *main_run(struct client *c, void *ctx)
 	g = fiber_group_new();
 	fiber_group_add(g, "node", node_run, h);
 	fiber_group_add(g, "device-plugins", device_plugins_run, h);
-	fiber_group_add(g, "server", handler_serve, h);
+	fiber_group_add(g, "server", virt_handler_serve, h);
 	e = fiber_group_join(g);
 	fiber_mask_cancel();
 	node_leave(h);

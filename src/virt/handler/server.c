@@ -280,7 +280,7 @@ static struct err *server_refresh(struct server *s)
 	return e;
 }
 
-struct err *handler_serve(void *arg)
+struct err *virt_handler_serve(void *arg)
 {
 	struct server s = { .h = arg };
 	struct err *e = NULL;
