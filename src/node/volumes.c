@@ -36,7 +36,8 @@ struct err *volume_dir(struct volume_ctx *ctx, const char *plugin, struct str na
 				   plugin, STR_ARG(name));
 
 	TRY(file_mkdir_p(dir.p, 0777));
-	if (chmod(dir.p, 0777) < 0)
+	/* On a refresh an image is mounted there already, read-only. */
+	if (chmod(dir.p, 0777) < 0 && errno != EROFS)
 		return err_errno(errno, "chmod %s", dir.p);
 	*ret = dir;
 	return NULL;
