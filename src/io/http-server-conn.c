@@ -349,6 +349,33 @@ static void http_conn_finish(struct http_conn *c)
 	http_conn_resume(c);
 }
 
+static void http_conn_block(struct http_conn *c)
+{
+	if (!c->blocked)
+		http_conn_set_expires(c, WRITE_STALL_MS);
+	c->blocked = true;
+}
+
+/* What the socket did not take last time goes first. False when it is full or broken. */
+static bool http_conn_write_unsent(struct http_conn *c)
+{
+	switch (stream_raw_flush(c->st)) {
+	case STREAM_OK:
+		if (c->blocked && !c->out.n)
+			http_conn_set_expires(c, http_conn_timeout_ms(c));
+		c->blocked = c->blocked && c->out.n;
+		return true;
+	case STREAM_AGAIN:
+		http_conn_block(c);
+		return false;
+	case STREAM_END:
+	case STREAM_FAILED:
+		http_conn_kill(c);
+		return false;
+	}
+	return false;
+}
+
 /* False when the stream is full or broken. */
 static bool http_conn_write(struct http_conn *c)
 {
@@ -357,14 +384,12 @@ static bool http_conn_write(struct http_conn *c)
 	while (c->out_sent < c->out.n) {
 		const struct str rest = str_skip(buf_str(&c->out), c->out_sent);
 
-		switch (stream_raw_write(c->st, rest, &n)) {
+		switch (stream_raw_write_many(c->st, rest, &n)) {
 		case STREAM_OK:
 			c->out_sent += n;
 			break;
 		case STREAM_AGAIN:
-			if (!c->blocked)
-				http_conn_set_expires(c, WRITE_STALL_MS);
-			c->blocked = true;
+			http_conn_block(c);
 			return false;
 		case STREAM_END:
 		case STREAM_FAILED:
@@ -384,10 +409,14 @@ void http_conn_flush(struct http_conn *c)
 {
 	if (c->dead || c->phase == HTTP_LINGER || c->phase == HTTP_HANDSHAKE)
 		return;
-	do {
-		if (c->codec && !c->blocked && !c->out_sent)
-			c->codec->fill(c);
-	} while (!c->dead && c->out.n && http_conn_write(c));
+	if (http_conn_write_unsent(c)) {
+		do {
+			if (c->codec && !c->blocked && !c->out_sent)
+				c->codec->fill(c);
+		} while (!c->dead && c->out.n && http_conn_write(c));
+	}
+	if (!c->dead && stream_raw_unsent(c->st))
+		http_conn_block(c);
 	if (c->dead)
 		return;
 	if (!c->blocked) {

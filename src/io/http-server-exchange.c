@@ -590,7 +590,7 @@ static struct err *http_exchange_drain_out(struct http_exchange *x)
 	struct http_conn *c = x->conn;
 
 	http_conn_flush(c);
-	while (!c->dead && !x->gone && c->out.n) {
+	while (!c->dead && !x->gone && (c->out.n || stream_raw_unsent(c->st))) {
 		/* A short head into an empty socket: this wait is for a peer that reads nothing. */
 		TRY(fiber_sleep_ms(1));
 	}

@@ -21,7 +21,7 @@
 #include "io/http-server.h"
 #include "io/stream-raw.h"
 
-#define HTTP_OUT_TARGET  (16 * 1024)
+#define HTTP_OUT_TARGET  (63 * 1024)
 #define HTTP_BODY_WINDOW (64 * 1024) /* unread request body before we stop reading (h1) */
 /*
  * Unread request body that is skipped to keep a connection. More than the largest body anyone may

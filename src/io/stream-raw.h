@@ -34,6 +34,13 @@ enum stream_result stream_raw_handshake(struct stream *s);
 enum stream_result stream_raw_read(struct stream *s, void *p, size_t n, size_t *ret_n);
 /* May write less than asked; 0 only with STREAM_AGAIN. */
 enum stream_result stream_raw_write(struct stream *s, struct str data, size_t *ret_n);
+/*
+ * The same for much data: up to 64 KB of TLS records go to the socket at once. What it does not
+ * take is kept: stream_raw_unsent tells, stream_raw_flush goes on with it (STREAM_AGAIN: not done).
+ */
+enum stream_result stream_raw_write_many(struct stream *s, struct str data, size_t *ret_n);
+enum stream_result stream_raw_flush(struct stream *s);
+bool stream_raw_unsent(const struct stream *s);
 /* Best effort, at once: close_notify and FIN. */
 void stream_raw_shutdown(struct stream *s);
 

@@ -44,6 +44,7 @@ struct stream {
 	char *tls_error; /* text */
 	unsigned blocked_on;
 	struct buf unread;
+	struct buf unsent; /* TLS records that the socket did not take (stream_raw_write_many) */
 	/* event-driven owner */
 	stream_raw_fn fn;
 	void *ctx;
@@ -89,6 +90,33 @@ static ssize_t stream_fd_write(struct stream *s, const void *p, size_t n)
 	return r;
 }
 
+/*
+ * Records of one stream_raw_write_many on their way to one send(): a TCP segment per record
+ * costs as much as encrypting it.
+ */
+#define CORK_SIZE   ((size_t)64 * 1024)
+#define RECORD_DATA ((size_t)16 * 1024)
+#define RECORD_MAX  (RECORD_DATA + 256)
+
+static struct {
+	struct stream *owner;
+	size_t n;
+	char p[CORK_SIZE];
+} cork;
+
+/* Sends the cork, keeping what the socket does not take. False on a failure. */
+static bool stream_uncork(struct stream *s)
+{
+	ssize_t r = cork.n ? stream_fd_write(s, cork.p, cork.n) : 0;
+
+	cork.owner = NULL;
+	if (r < 0 && errno != EAGAIN)
+		return false;
+	r = MAX(r, 0);
+	buf_add(&s->unsent, str_make(cork.p + r, cork.n - (size_t)r));
+	return true;
+}
+
 /* the BIO under TLS */
 
 static int stream_bio_read(BIO *b, char *p, size_t n, size_t *ret_n)
@@ -109,9 +137,24 @@ static int stream_bio_read(BIO *b, char *p, size_t n, size_t *ret_n)
 static int stream_bio_write(BIO *b, const char *p, size_t n, size_t *ret_n)
 {
 	struct stream *s = BIO_get_data(b);
-	ssize_t r = stream_fd_write(s, p, n);
+	ssize_t r;
 
 	BIO_clear_retry_flags(b);
+	if (cork.owner == s && cork.n + n <= CORK_SIZE) {
+		memcpy(cork.p + cork.n, p, n);
+		cork.n += n;
+		*ret_n = n;
+		return 1;
+	}
+	if (s->unsent.n || cork.owner == s) {
+		/* Nothing may overtake what waits. */
+		if (cork.owner == s && !stream_uncork(s))
+			return -1;
+		buf_add(&s->unsent, str_make(p, n));
+		*ret_n = n;
+		return 1;
+	}
+	r = stream_fd_write(s, p, n);
 	if (r >= 0) {
 		*ret_n = (size_t)r;
 		return 1;
@@ -249,6 +292,49 @@ enum stream_result stream_raw_write(struct stream *s, struct str data, size_t *r
 	return errno == EAGAIN ? STREAM_AGAIN : STREAM_FAILED;
 }
 
+enum stream_result stream_raw_flush(struct stream *s)
+{
+	ssize_t r;
+
+	if (!s->unsent.n)
+		return STREAM_OK;
+	r = stream_fd_write(s, s->unsent.p, s->unsent.n);
+	if (r < 0 && errno != EAGAIN)
+		return STREAM_FAILED;
+	buf_consume(&s->unsent, (size_t)MAX(r, 0));
+	if (s->unsent.n) {
+		s->blocked_on = IO_WRITABLE;
+		return STREAM_AGAIN;
+	}
+	buf_fini(&s->unsent);
+	return STREAM_OK;
+}
+
+enum stream_result stream_raw_write_many(struct stream *s, struct str data, size_t *ret_n)
+{
+	enum stream_result r = stream_raw_flush(s);
+	size_t n;
+
+	*ret_n = 0;
+	if (r != STREAM_OK || !s->ssl || s->fd < 0)
+		return r == STREAM_OK ? stream_raw_write(s, data, ret_n) : r;
+	cork.owner = s;
+	cork.n = 0;
+	while (r == STREAM_OK && data.n && CORK_SIZE - cork.n >= RECORD_MAX) {
+		r = stream_raw_write(s, str_sub(data, 0, MIN(data.n, RECORD_DATA)), &n);
+		*ret_n += n;
+		data = str_skip(data, n);
+	}
+	if (cork.owner == s && !stream_uncork(s))
+		return STREAM_FAILED;
+	return *ret_n && r == STREAM_AGAIN ? STREAM_OK : r;
+}
+
+bool stream_raw_unsent(const struct stream *s)
+{
+	return s->unsent.n;
+}
+
 enum stream_result stream_raw_handshake(struct stream *s)
 {
 	if (!s->ssl)
@@ -266,6 +352,8 @@ void stream_raw_shutdown(struct stream *s)
 		SSL_shutdown(s->ssl);
 		ERR_clear_error();
 	}
+	if (s->unsent.n)
+		stream_raw_flush(s);
 	if (s->is_socket)
 		shutdown(s->fd, SHUT_WR);
 }
@@ -467,6 +555,7 @@ struct stream *stream_free(struct stream *s)
 		stream_raw_shutdown(s);
 	stream_close(s);
 	SSL_free(s->ssl);
+	buf_fini(&s->unsent);
 	buf_fini(&s->unread);
 	free(s->tls_error);
 	free(s);
