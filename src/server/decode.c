@@ -44,14 +44,37 @@ static struct err *body_media(struct api_request *rq, enum media *ret)
 		       rq->res->custom ? "" : ", application/vnd.kubernetes.protobuf");
 }
 
+/*
+ * Reads on over a body that is just too large: a client that is still sending would not see an
+ * answer that ends the connection.
+ */
+static void body_discard(struct http_exchange *x)
+{
+	size_t left = BODY_MAX + BODY_MAX / 3;
+	struct str piece = { "", 1 };
+
+	while (piece.n && left >= piece.n) {
+		struct err *e;
+
+		left -= piece.n;
+		e = http_read_body_some(x, &piece);
+		if (e) {
+			err_ignore(e, "the answer goes out all the same");
+			return;
+		}
+	}
+}
+
 struct err *body_read(struct api_request *rq, struct str *ret, enum media *ret_media)
 {
 	struct err *e;
 
 	*ret_media = MEDIA_JSON;
 	e = http_read_body(rq->x, BODY_MAX, ret);
-	if (e && err_is(e, ERR_TOO_LARGE))
+	if (e && err_is(e, ERR_TOO_LARGE)) {
+		body_discard(rq->x);
 		return err_remsg(e, "Request entity too large: limit is %d", BODY_MAX);
+	}
 	if (e)
 		return e;
 	/* patches name their own types */
