@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/protobuf.h"
+
+#include "api/schema.h"
+#include "base/buf.h"
+#include "base/rand.h"
+#include "testkit/test.h"
+#include "json/json.h"
+
+static void put(struct buf *b, unsigned field, struct str s)
+{
+	buf_addc(b, (char)(field << 3 | 2));
+	assert_true(s.n < 128);
+	buf_addc(b, (char)s.n);
+	buf_add(b, s);
+}
+
+static struct str envelope(struct arena *a, const char *kind, struct str raw)
+{
+	_cleanup_buf_ struct buf b = { 0 }, type = { 0 };
+
+	put(&type, 1, STR("v1"));
+	put(&type, 2, str_from(kind));
+	buf_add(&b, str_make("k8s\0", 4));
+	put(&b, 1, buf_str(&type));
+	put(&b, 2, raw);
+	return buf_to_arena(&b, a);
+}
+
+/* A Service with a port whose targetPort is a number, and a selector. */
+static struct str service(struct arena *a)
+{
+	_cleanup_buf_ struct buf meta = { 0 }, port = { 0 }, entry = { 0 }, spec = { 0 }, b = { 0 };
+
+	put(&meta, 1, STR("web"));
+	put(&meta, 3, STR(""));
+	put(&meta, 8, STR("")); /* a zero time */
+	put(&port, 1, STR("http"));
+	buf_add(&port, str_make("\x18\x50", 2));                    /* port 80 */
+	put(&port, 4, str_make("\x08\x00\x10\x90\x3f\x1a\x00", 7)); /* targetPort 8080 */
+	buf_add(&port, str_make("\x28\x00", 2));                    /* nodePort 0 */
+	put(&entry, 1, STR("a"));
+	put(&entry, 2, STR("b"));
+	put(&spec, 1, buf_str(&port));
+	put(&spec, 2, buf_str(&entry));
+	put(&b, 1, buf_str(&meta));
+	put(&b, 2, buf_str(&spec));
+	return envelope(a, "Service", buf_str(&b));
+}
+
+TEST(service_decodes)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct schema_registry *types = schema_registry_builtin();
+	struct json *o = NULL;
+
+	assert_no_err(protobuf_decode(a, types, STR("io.k8s.api.core.v1.Service"), service(a), &o));
+	assert_str(json_text(a, o),
+		   "{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\"},"
+		   "\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":8080}],"
+		   "\"selector\":{\"a\":\"b\"}}}");
+	schema_registry_free(types);
+}
+
+/* Cut and broken input ends in an error or a tree, never elsewhere. */
+TEST(broken_input)
+{
+	struct schema_registry *types = schema_registry_builtin();
+
+	rand_seed(7);
+	for (int i = 0; i < 3000; i++) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		struct str s = service(a);
+		char *p;
+		struct json *o = NULL;
+		struct err *e;
+
+		p = arena_alloc(a, s.n);
+		memcpy(p, s.p, s.n);
+		for (uint64_t k = rand_below(4); k > 0; k--)
+			p[rand_below(s.n)] = (char)rand_below(256);
+		e = protobuf_decode(a, types, STR("io.k8s.api.core.v1.Service"),
+				    str_make(p, (size_t)rand_below(s.n + 1)), &o);
+		if (e)
+			assert_true(err_is(e, ERR_BAD_REQUEST));
+		err_free(e);
+	}
+	rand_seed(0);
+	schema_registry_free(types);
+}
+
+TEST_MAIN(T(service_decodes), T(broken_input))
