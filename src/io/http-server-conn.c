@@ -405,14 +405,41 @@ static bool http_conn_write(struct http_conn *c)
 	return true;
 }
 
+void http_conn_want_out(struct http_conn *c)
+{
+	struct http_server *s = c->server;
+
+	if (c->out.cap)
+		return;
+	c->out = s->spare_out;
+	s->spare_out = (struct buf){ 0 };
+	buf_reserve(&c->out, HTTP_OUT_TARGET + 512);
+}
+
+/* An idle connection holds no buffer. */
+static void http_conn_drop_out(struct http_conn *c)
+{
+	struct http_server *s = c->server;
+
+	if (s->spare_out.cap || c->out.cap > 2 * HTTP_OUT_TARGET) {
+		buf_fini(&c->out);
+		return;
+	}
+	buf_clear(&c->out);
+	s->spare_out = c->out;
+	c->out = (struct buf){ 0 };
+}
+
 void http_conn_flush(struct http_conn *c)
 {
 	if (c->dead || c->phase == HTTP_LINGER || c->phase == HTTP_HANDSHAKE)
 		return;
 	if (http_conn_write_unsent(c)) {
 		do {
-			if (c->codec && !c->blocked && !c->out_sent)
+			if (c->codec && !c->blocked && !c->out_sent) {
+				http_conn_want_out(c);
 				c->codec->fill(c);
+			}
 		} while (!c->dead && c->out.n && http_conn_write(c));
 	}
 	if (!c->dead && stream_raw_unsent(c->st))
@@ -420,7 +447,7 @@ void http_conn_flush(struct http_conn *c)
 	if (c->dead)
 		return;
 	if (!c->blocked) {
-		buf_fini(&c->out);
+		http_conn_drop_out(c);
 		if (c->closing) {
 			http_conn_finish(c);
 			return;

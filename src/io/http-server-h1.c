@@ -327,7 +327,7 @@ static void h1_respond(struct http_exchange *x, int status)
 	struct buf *out = &c->out;
 	const bool bodyless = status < 200 || status == 204 || status == 304;
 
-	buf_reserve(out, 512);
+	http_conn_want_out(c);
 	h1_add_head(h, x, status);
 	if (status == 101) {
 		buf_add(out, STR("\r\n"));

@@ -140,6 +140,8 @@ struct http_conn {
 void http_conn_open(struct http_server *s, struct stream *st, bool handshake_done);
 void http_conn_unref(struct http_conn *c);
 void http_conn_kill(struct http_conn *c);
+/* Room in the out buffer, at least HTTP_OUT_TARGET of it for a start. */
+void http_conn_want_out(struct http_conn *c);
 /* Sends what is queued now as far as the stream takes it. */
 void http_conn_flush(struct http_conn *c);
 void http_conn_post_flush(struct http_conn *c);
@@ -182,6 +184,8 @@ struct http_server {
 	bool draining, closed;
 	size_t n_fibers;
 	struct waitq settled; /* a connection or a fiber ended */
+	/* Of a connection that has nothing to send, for the next that has. */
+	struct buf spare_out;
 	/* "Date: ...\r\n", made once a second */
 	int64_t date_second;
 	char date[40];

@@ -116,6 +116,7 @@ void http_server_unref(struct http_server *s)
 	if (--s->refs)
 		return;
 	tls_config_unref(s->tls);
+	buf_fini(&s->spare_out);
 	free(s);
 }
 

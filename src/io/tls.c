@@ -167,6 +167,9 @@ static void tls_set_modes(SSL_CTX *ctx)
 					 SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_TICKET);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_RELEASE_BUFFERS);
+	/* AES-128 first, as Go's servers: a quarter less work, and strong enough. */
+	SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+				      "TLS_CHACHA20_POLY1305_SHA256");
 	/* One read per record instead of two. */
 	SSL_CTX_set_read_ahead(ctx, 1);
 	/* Our clients keep connections, and Go's resume no sessions by default. */
