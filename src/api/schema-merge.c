@@ -20,8 +20,12 @@
 #define DELETE_FROM STR("$deleteFromPrimitiveList/")
 #define SET_ORDER   STR("$setElementOrder/")
 
+/* Maps within maps; each takes its share of a fiber's stack. */
+#define MERGE_MAX_DEPTH 64
+
 struct merge {
 	struct arena *a;
+	int depth;
 };
 
 /* What a list field says about itself. */
@@ -314,8 +318,12 @@ static struct err *merge_map(const struct merge *m, const struct schema *s, cons
 			     const struct json *patch, struct json **ret)
 {
 	struct str d = json_as_str(json_get(patch, DIRECTIVE)), field;
+	const struct merge in = { .a = m->a, .depth = m->depth + 1 };
 	struct json *out;
 
+	if (m->depth == MERGE_MAX_DEPTH)
+		return err_new(ERR_BAD_REQUEST, "the patch is nested too deeply");
+	m = &in;
 	s = schema_deref(s);
 	if (str_eqz(d, "replace") || str_eqz(d, "delete")) {
 		*ret = str_eqz(d, "delete") ? json_object(m->a) : merge_clean(m->a, patch);

@@ -11,7 +11,8 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-#define STRUCTURAL_MAX_DEPTH 100
+/* Checking and validating recurse, on stacks of 64 KB. */
+#define STRUCTURAL_MAX_DEPTH 64
 
 struct structural {
 	struct arena *a;

@@ -87,4 +87,21 @@ TEST(merge_table)
 	schema_registry_free(r);
 }
 
-TEST_MAIN(T(merge_table))
+TEST(deep_patches_are_refused)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct schema_registry *r = schema_registry_builtin();
+	struct json *doc = json_object(a), *at = doc, *out = NULL;
+
+	for (int i = 0; i < 100; i++) {
+		struct json *next = json_object(a);
+
+		json_set(a, at, "properties", next);
+		at = next;
+	}
+	assert_err(schema_strategic_merge(a, schema_registry_find(r, STR(POD)), doc, doc, &out),
+		   ERR_BAD_REQUEST);
+	schema_registry_free(r);
+}
+
+TEST_MAIN(T(merge_table), T(deep_patches_are_refused))
