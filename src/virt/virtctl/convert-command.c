@@ -45,11 +45,30 @@ static void tell(const struct json *in, const struct json *out, const struct jso
 					 STR_ARG(json_as_str(it.val)));
 }
 
+/* Beside a Pod there may be a Service: what has no counterpart goes on as it is. */
+static struct err *convert_one(struct virtctl *v, struct json *in, bool alone, struct json **ret)
+{
+	struct json *losses, *notes;
+	struct err *e = convert_manifest(v->a, in, ret, &losses, &notes);
+
+	if (e && (alone || !err_is(e, ERR_INVALID)))
+		return e;
+	if (!e) {
+		tell(in, *ret, losses, notes);
+		return NULL;
+	}
+	fprintf(stderr, STR_FMT "/" STR_FMT ": kept as it is\n", STR_ARG(json_str_at(in, "kind")),
+		STR_ARG(meta_name(in)));
+	err_ignore(e, "told");
+	*ret = in;
+	return NULL;
+}
+
 struct err *virtctl_convert(struct virtctl *v)
 {
 	struct str output =
 		virtctl_given(v, CONVERT_OUTPUT) ? v->values[CONVERT_OUTPUT] : STR("yaml");
-	struct json *docs = NULL, *out, *losses, *notes;
+	struct json *docs = NULL, *out = NULL;
 	_cleanup_buf_ struct buf b = { 0 };
 	struct str text;
 
@@ -60,8 +79,7 @@ struct err *virtctl_convert(struct virtctl *v)
 	TRY(yaml_parse_all(v->a, text, &docs));
 	json_for_each(it, docs)
 	{
-		TRY(convert_manifest(v->a, it.val, &out, &losses, &notes));
-		tell(it.val, out, losses, notes);
+		TRY(convert_one(v, it.val, json_len(docs) == 1, &out));
 		if (str_eqz(output, "json")) {
 			json_write_pretty(&b, out);
 			buf_addc(&b, '\n');
