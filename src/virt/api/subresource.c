@@ -40,14 +40,16 @@ struct err *subresource_not_found(const char *kind, struct str name)
 struct err *subresource_conflict(const char *kind, struct str name, const char *fmt, ...)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
+	struct str cause;
 	struct err *e;
 	va_list ap;
 
 	va_start(ap, fmt);
+	cause = arena_vfmt(a, fmt, ap);
+	va_end(ap);
 	e = err_new(ERR_CONFLICT,
 		    "Operation cannot be fulfilled on %s.kubevirt.io \"" STR_FMT "\": " STR_FMT,
-		    kind, STR_ARG(name), STR_ARG(arena_vfmt(a, fmt, ap)));
-	va_end(ap);
+		    kind, STR_ARG(name), STR_ARG(cause));
 	return err_details(e, STR("kubevirt.io"), str_from(kind), name);
 }
 
