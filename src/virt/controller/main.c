@@ -10,6 +10,7 @@
 #include "io/fiber.h"
 #include "virt/controller/virt-controller.h"
 #include "virt/names.h"
+#include "virt/storage/datavolume.h"
 #include "json/json.h"
 
 static struct str opt_namespace = STR_INIT(VIRT_NAMESPACE_DEFAULT);
@@ -88,6 +89,7 @@ static void close_all(struct virt_controller *vc)
 	vc->vm = controller_free(vc->vm);
 	vc->vmi = controller_free(vc->vmi);
 	vc->sets = replica_sets_free(vc->sets);
+	vc->dvs = datavolumes_free(vc->dvs);
 	vc->node = controller_free(vc->node);
 	vc->events = event_recorder_free(vc->events);
 	for (size_t i = 0; i < ARRAY_LEN(informers); i++)
@@ -134,6 +136,7 @@ static struct err *run(struct client *c, void *ctx)
 	vm_controller_init(&vc);
 	vmi_controller_init(&vc);
 	vmirs_controller_init(&vc);
+	vc.dvs = datavolumes_new(&vc);
 	node_controller_init(&vc);
 	e = serve(&vc);
 	close_all(&vc);

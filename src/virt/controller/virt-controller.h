@@ -20,6 +20,7 @@
 
 struct client;
 struct controller;
+struct datavolumes;
 struct err;
 struct event_recorder;
 struct loop;
@@ -36,6 +37,7 @@ struct virt_controller {
 	struct informer_handler vm_handler, vmi_handler;
 	struct controller *vm, *vmi, *node;
 	struct replica_sets *sets;
+	struct datavolumes *dvs;
 };
 
 /* The KubeVirt's configuration, with the launcher image of the command line on top. */

@@ -21,6 +21,7 @@
 #include "io/fiber.h"
 #include "virt/launcher/launcher.h"
 #include "virt/main.h"
+#include "virt/storage/importer.h"
 
 #define TAIL_POLL_MS 200
 
@@ -177,5 +178,7 @@ int virt_launcher_main(int argc, char **argv)
 		return main_tail(argc, argv);
 	if (strcmp(name, "virt-probe") == 0)
 		return main_probe(argc, argv);
+	if (strcmp(name, IMPORTER_NAME) == 0)
+		return virt_importer_main(argc, argv);
 	return main_launcher(argc, argv);
 }
