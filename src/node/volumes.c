@@ -35,11 +35,13 @@ struct err *volume_dir(struct volume_ctx *ctx, const char *plugin, struct str na
 	struct str dir = arena_fmt(ctx->arena, "%.*s/volumes/kubernetes.io~%s/%.*s", STR_ARG(pod),
 				   plugin, STR_ARG(name));
 
+	*ret = dir;
+	if (access(dir.p, F_OK) == 0)
+		return NULL;
 	TRY(file_mkdir_p(dir.p, 0777));
 	/* On a refresh an image is mounted there already, read-only. */
 	if (chmod(dir.p, 0777) < 0 && errno != EROFS)
 		return err_errno(errno, "chmod %s", dir.p);
-	*ret = dir;
 	return NULL;
 }
 
