@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "io/fiber.h"
 #include "io/http-client.h"
+#include "io/pki.h"
+#include "io/tls.h"
 #include "testkit/test.h"
 
 /*
@@ -919,10 +921,120 @@ FIBER_TEST(h2_push)
 	return NULL;
 }
 
+/* TLS: the same engine over records */
+
+static struct tls_config *make_tls(struct arena *a, bool no_h2, struct tls_config **ret_client)
+{
+	static const struct str ips[] = { STR_INIT("127.0.0.1") };
+	const struct pki_cert_opts o = {
+		.common_name = STR("server"), .server = true, .ips = ips, .n_ips = 1
+	};
+	struct tls_opts tls = { .no_h2 = no_h2 };
+	struct tls_config *ret;
+	struct pki_pair ca, pair;
+
+	assert_no_err(pki_make_ca(a, STR("ca"), 0, &ca));
+	assert_no_err(pki_issue(a, &ca, &o, &pair));
+	tls.ca_pem = ca.cert_pem;
+	assert_no_err(tls_config_new(&tls, ret_client));
+	tls = (struct tls_opts){ .server = true,
+				 .cert_pem = pair.cert_pem,
+				 .key_pem = pair.key_pem };
+	assert_no_err(tls_config_new(&tls, &ret));
+	return ret;
+}
+
+/* Returns the address it listens at. */
+static struct str begin_tls(struct arena *a, bool no_h2, struct tls_config **ret_client)
+{
+	struct tls_config *tls = make_tls(a, no_h2, ret_client);
+	int fd;
+
+	begin(0);
+	http_server_set_tls(server, tls);
+	tls_config_unref(tls);
+	assert_no_err(stream_listen(STR("127.0.0.1:0"), &fd));
+	http_server_listen(server, fd);
+	return arena_fmt(a, "127.0.0.1:%d", stream_listen_port(fd));
+}
+
+static struct err *tls_round(bool no_h2)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct http_client_request req = { .target = STR("/big") };
+	struct http_client_opts opts = { 0 };
+	struct http_client_response resp;
+	struct tls_config *tls;
+	struct http_client *c;
+
+	opts.address = begin_tls(a, no_h2, &tls);
+	opts.tls = tls;
+	c = http_client_new(&opts);
+	TRY(http_client_do(c, a, &req, BIG, &resp));
+	assert_int_equal(resp.body.n, BIG);
+	for (size_t i = 0; i < BIG; i++)
+		assert_int_equal(resp.body.p[i], 'a' + i % 26);
+	req.method = "POST";
+	req.target = STR("/pieces");
+	req.body = resp.body;
+	TRY(http_client_do(c, a, &req, BIG, &resp));
+	assert_str(resp.body, "3145728");
+	req = (struct http_client_request){ .target = STR("/x") };
+	for (int i = 0; i < 20; i++) {
+		TRY(http_client_do(c, a, &req, BIG, &resp));
+		assert_str(resp.body, "GET|/x|||");
+	}
+	http_client_free(c);
+	tls_config_unref(tls);
+	end();
+	return NULL;
+}
+
+FIBER_TEST(tls_h1)
+{
+	return tls_round(true);
+}
+
+FIBER_TEST(tls_h2)
+{
+	return tls_round(false);
+}
+
+FIBER_TEST(tls_slow_reader_and_upgrade)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_buf_ struct buf b = { 0 };
+	struct tls_config *tls;
+	struct str address = begin_tls(a, true, &tls);
+	char chunk[1000];
+	struct stream *s;
+	size_t n;
+
+	TRY(stream_connect(address, tls, STR_EMPTY, &s));
+	TRY(stream_write(s, STR("GET /big HTTP/1.1\r\n\r\n")));
+	/* so slowly that the socket fills up again and again */
+	while (b.n < BIG) {
+		TRY(stream_read(s, chunk, sizeof(chunk), &n));
+		assert_true(n > 0);
+		buf_add(&b, str_make(chunk, n));
+		TRY(fiber_yield());
+	}
+	TRY(read_until(s, &b, "ijklmn"));
+	TRY(stream_write(s, STR("GET /upgrade HTTP/1.1\r\nConnection: Upgrade\r\n"
+				"Upgrade: x\r\n\r\nearly")));
+	buf_clear(&b);
+	TRY(read_until(s, &b, "\r\n\r\nearly"));
+	stream_free(s);
+	TRY(wait_for(&closed, 1));
+	tls_config_unref(tls);
+	end();
+	return NULL;
+}
+
 TEST_MAIN(T(h1_table), T(h1_byte_by_byte), T(h1_large_heads), T(h1_keep_alive_and_limits),
 	  T(h1_bad_body_after_the_answer), T(h1_continue), T(h1_large_body_out),
 	  T(h1_large_body_in_pieces), T(h1_upgrade), T(h1_client_goes_away), T(h1_timeouts),
 	  T(push_writes_and_ends), T(push_back_pressure), T(push_from_a_handler_that_goes_on),
 	  T(push_ends_with_its_client), T(drain_lets_exchanges_finish), T(h2_table),
 	  T(h2_large_bodies), T(h2_reset_cancels_the_handler), T(h2_streams_side_by_side),
-	  T(h2_push))
+	  T(h2_push), T(tls_h1), T(tls_h2), T(tls_slow_reader_and_upgrade))
