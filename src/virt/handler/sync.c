@@ -200,7 +200,8 @@ static struct err *sync_connect(struct sync *s, bool *ret_wait)
 				s->domain = sync_final_state(s, o.sockets_dir);
 			close(o.sockets_dir);
 		}
-		if (e && (err_is(e, ERR_CANCELED) || err_is(e, ERR_TIMEOUT)))
+		/* Only "no such file" and "nobody listens" tell that there is no launcher. */
+		if (e && !err_is(e, ERR_NOT_FOUND) && !err_is(e, ERR_UNAVAILABLE))
 			return e;
 		err_log(controller_log(s->h->controller), LOG_INFO, "launcher does not answer", e);
 	}

@@ -327,6 +327,46 @@ static struct json *compute_container(struct arena *a, const struct json *vmi,
 	return c;
 }
 
+/* The sidecar whose log is the guest's serial console. */
+static void add_console_log(struct arena *a, const struct json *vmi,
+			    const struct launcher_pod_opts *opts, struct json *spec)
+{
+	static const char *const command[] = { LAUNCHER_TAIL_BINARY }, *const all[] = { "ALL" };
+	const struct json *devices = json_at(vmi, "spec.domain.devices");
+	struct json *c = json_object(a), *args = json_array(a), *ctx, *m;
+
+	if (!json_bool_at(devices, "autoattachSerialConsole", true) ||
+	    !json_bool_at(devices, "logSerialConsole", true))
+		return;
+	json_set_str(a, c, "name", STR("guest-console-log"));
+	json_set_str(a, c, "image",
+		     str_empty(opts->image) ? STR(LAUNCHER_IMAGE_DEFAULT) : opts->image);
+	json_set_str(a, c, "imagePullPolicy",
+		     str_empty(opts->pull_policy) ? STR("IfNotPresent") : opts->pull_policy);
+	json_set(a, c, "command", strings(a, command, ARRAY_LEN(command)));
+	json_push(args, json_strz(a, "--logfile"));
+	json_push(args, json_strf(a, LAUNCHER_PRIVATE_DIR "/" STR_FMT "/" LAUNCHER_SERIAL_LOG,
+				  STR_ARG(meta_uid(vmi))));
+	json_set(a, c, "args", args);
+	json_set_str(a, c, "restartPolicy", STR("Always"));
+	json_set_at(a, c, "resources.requests.cpu", json_strz(a, "5m"));
+	json_set_at(a, c, "resources.requests.memory", json_strz(a, "35M"));
+	json_set_at(a, c, "resources.limits.cpu", json_strz(a, "15m"));
+	json_set_at(a, c, "resources.limits.memory", json_strz(a, "60M"));
+	ctx = json_sub(a, c, "securityContext");
+	json_set_bool(a, ctx, "allowPrivilegeEscalation", false);
+	json_set_int(a, ctx, "runAsUser", LAUNCHER_UID);
+	json_set_bool(a, ctx, "runAsNonRoot", true);
+	json_set(a, json_sub(a, ctx, "capabilities"), "drop", strings(a, all, ARRAY_LEN(all)));
+	m = json_object(a);
+	json_set_str(a, m, "name", STR(LAUNCHER_VOL_PRIVATE));
+	json_set_str(a, m, "mountPath", STR(LAUNCHER_PRIVATE_DIR));
+	json_set_bool(a, m, "readOnly", true);
+	json_push(json_sub_array(a, c, "volumeMounts"), m);
+	json_set_str(a, c, "terminationMessagePolicy", STR("FallbackToLogsOnError"));
+	json_push(json_sub_array(a, spec, "initContainers"), c);
+}
+
 static void add_spec(struct arena *a, const struct json *vmi, const struct launcher_pod_opts *opts,
 		     struct json *pod)
 {
@@ -349,6 +389,7 @@ static void add_spec(struct arena *a, const struct json *vmi, const struct launc
 	c = compute_container(a, vmi, opts);
 	add_security(a, spec, c);
 	json_push(json_sub_array(a, spec, "containers"), c);
+	add_console_log(a, vmi, opts, spec);
 	launcher_volumes_add(a, vmi, opts->block_claims, spec, c);
 }
 
@@ -382,5 +423,6 @@ struct json *launcher_pod_render_binder(struct arena *a, const struct json *vmi,
 	json_delz(c, "args");
 	json_delz(c, "livenessProbe");
 	json_delz(c, "readinessProbe");
+	json_delz(json_get(pod, "spec"), "initContainers");
 	return pod;
 }
