@@ -144,8 +144,6 @@ struct err *err_remsg(struct err *e, const char *fmt, ...)
 
 	if (!e)
 		return NULL;
-	if (!e)
-		return NULL;
 	va_start(ap, fmt);
 	msg = err_vfmt(fmt, ap);
 	va_end(ap);
