@@ -30,8 +30,9 @@
 #define INFORMER_PAGE           500
 #define INFORMER_MAX_EVENT      (64 * 1024 * 1024)
 #define INFORMER_READ_SIZE      (32 * 1024)
-#define INFORMER_MIN_BACKOFF_MS 100
-#define INFORMER_MAX_BACKOFF_MS 30000
+#define INFORMER_MIN_BACKOFF_MS 50
+#define INFORMER_MAX_BACKOFF_MS 10000
+#define INFORMER_MAX_DOWN_MS    1000
 #define INFORMER_WATCH_S        300
 #define INFORMER_ACCEPT_LIST \
 	"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -70,7 +71,7 @@ struct informer {
 	struct fiber *fiber;
 	struct waitq synced_q;
 	uint64_t n_lists;
-	int64_t backoff_ms;
+	int64_t backoff_ms, max_backoff_ms;
 	char *rv;
 	struct buf last_error;
 	bool synced, freed, running;
@@ -421,6 +422,9 @@ static struct err *informer_watch_once(struct informer *inf)
 
 static void informer_failed(struct informer *inf, struct err *e)
 {
+	/* nobody to overload while the server is down, and it should find us at once when it is up
+	 */
+	inf->max_backoff_ms = err_is(e, ERR_IO) ? INFORMER_MAX_DOWN_MS : INFORMER_MAX_BACKOFF_MS;
 	buf_clear(&inf->last_error);
 	buf_add(&inf->last_error, err_msg(e));
 	err_ignore(e, "kept as text");
@@ -428,9 +432,9 @@ static void informer_failed(struct informer *inf, struct err *e)
 
 static struct err *informer_pause(struct informer *inf)
 {
-	int64_t ms = MAX(inf->backoff_ms, INFORMER_MIN_BACKOFF_MS);
+	int64_t ms = MIN(MAX(inf->backoff_ms, INFORMER_MIN_BACKOFF_MS), inf->max_backoff_ms);
 
-	inf->backoff_ms = MIN(ms * 2, INFORMER_MAX_BACKOFF_MS);
+	inf->backoff_ms = ms * 2;
 	return fiber_sleep_ms(ms / 2 + (int64_t)rand_below((uint64_t)ms));
 }
 
@@ -576,6 +580,7 @@ struct informer *informer_new(struct loop *l, struct client *c, const struct inf
 	inf->resync.fn = informer_resync;
 	if (inf->resync_ms)
 		timer_start(l, &inf->resync, inf->resync_ms);
+	inf->max_backoff_ms = INFORMER_MAX_BACKOFF_MS;
 	inf->running = true;
 	inf->fiber = fiber_spawn(l, "informer", informer_run, inf);
 	return inf;
