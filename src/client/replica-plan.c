@@ -157,7 +157,7 @@ static struct json *replica_patch(struct arena *a, const struct json *member, st
 
 	json_set_str(a, meta, "uid", meta_uid(member));
 	json_set_str(a, meta, "resourceVersion", meta_rv(member));
-	json_set(a, meta, "ownerReferences", refs);
+	json_set(a, meta, "ownerReferences", json_len(refs) ? refs : json_null(a));
 	return patch;
 }
 

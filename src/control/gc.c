@@ -291,9 +291,11 @@ static struct err *gc_owner_live(struct gc_sync *s, const struct json *ref, enum
 	r = discovery_find_kind(&g->found, group, kind);
 	if (!r) {
 		gc_resources_changed(g, s->gc);
-		return err_new(ERR_UNAVAILABLE,
-			       "unable to get REST mapping for " STR_FMT "/" STR_FMT,
-			       STR_ARG(json_as_str(json_get(ref, "apiVersion"))), STR_ARG(kind));
+		return err_retry_after(
+			err_new(ERR_UNAVAILABLE,
+				"unable to get REST mapping for " STR_FMT "/" STR_FMT,
+				STR_ARG(json_as_str(json_get(ref, "apiVersion"))), STR_ARG(kind)),
+			1);
 	}
 	if (r->namespaced && str_empty(meta_namespace(s->obj)))
 		return NULL; /* such a reference cannot be resolved, so nothing follows from it */

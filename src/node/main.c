@@ -20,6 +20,7 @@
 #include "node/devices.h"
 #include "node/housekeeping.h"
 #include "node/images.h"
+#include "node/local-volume.h"
 #include "node/network.h"
 #include "node/node-status.h"
 #include "node/pod-worker.h"
@@ -145,6 +146,7 @@ static struct err *agent_run(struct client *c, void *ctx)
 	TRY(node_status_start(ag));
 	TRY(server_start(ag));
 	TRY(services_start(ag));
+	TRY(local_volumes_start(ag));
 	TRY(informer_wait_synced(ag->services));
 	TRY(pod_workers_start(ag));
 	log_info(NULL, "node agent started", KV_STR("node", ag->cfg.name));

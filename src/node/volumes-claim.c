@@ -14,6 +14,7 @@
 #include "io/process.h"
 #include "node/agent.h"
 #include "node/images.h"
+#include "node/local-volume.h"
 #include "node/volumes.h"
 
 /* A regular file as a block device: its loop device, the one it has or a new one. */
@@ -51,6 +52,7 @@ static struct err *claim_path(struct volume_ctx *ctx, const struct json *pv, str
 	v->block = str_eqz(json_str_at(pv, "spec.volumeMode"), "Block");
 	if (str_eqz(type, "DirectoryOrCreate"))
 		TRY(file_mkdir_p(arena_strz(ctx->arena, path), 0755));
+	TRY(local_volume_prepare(ctx->arena, pv));
 	if (stat(arena_strz(ctx->arena, path), &st) < 0)
 		return err_errno(errno, "stat %.*s", STR_ARG(path));
 	if (v->block && S_ISREG(st.st_mode))
