@@ -81,6 +81,8 @@ static struct err *authn_user(struct api_request *rq)
 {
 	struct str auth = http_headers_find(&rq->http->headers, "authorization"), scheme;
 
+	if (rq->http->bad_peer_cert)
+		return authn_refuse();
 	if (rq->http->has_peer_cert && !str_empty(rq->http->peer.common_name)) {
 		authn_certificate(rq);
 		return NULL;

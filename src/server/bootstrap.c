@@ -12,8 +12,9 @@
 #include "server/service-cidr.h"
 #include "json/json.h"
 
-#define BATCH 64
-#define RBAC  "rbac.authorization.k8s.io"
+#define BATCH      64
+#define RBAC       "rbac.authorization.k8s.io"
+#define AUTOUPDATE "rbac.authorization.kubernetes.io/autoupdate"
 
 /*
  * Objects are made in a few big transactions, without admission: what starts an empty store must
@@ -97,7 +98,7 @@ static void bootstrap_words(struct batch *b, struct json *obj, const char *key, 
 
 static void bootstrap_mark(struct batch *b, struct json *obj)
 {
-	meta_set_annotation(b->a, obj, "rbac.authorization.kubernetes.io/autoupdate", STR("true"));
+	meta_set_annotation(b->a, obj, AUTOUPDATE, STR("true"));
 	meta_set_label(b->a, obj, "kubernetes.io/bootstrapping", STR("rbac-defaults"));
 }
 
@@ -124,8 +125,33 @@ static const char *aggregate_label(struct arena *a, const char *to)
 	return arena_fmt(a, RBAC "/aggregate-to-%s", to).p;
 }
 
+/* A default role that is there already gains the rules it lacks, unless someone said not to. */
+static struct err *bootstrap_role_extend(struct batch *b, const char *gr, const struct obj *present,
+					 const struct json *wanted)
+{
+	struct json *role = json_copy(b->a, obj_tree(present)), *rules;
+	bool missing = false;
+
+	if (!str_eqz(meta_annotation(role, AUTOUPDATE), "true") ||
+	    json_get(role, "aggregationRule"))
+		return NULL;
+	rules = json_sub_array(b->a, role, "rules");
+	json_for_each(w, wanted)
+	{
+		bool have = false;
+
+		json_for_each(r, rules) have |= json_equal(r.val, w.val);
+		if (!have)
+			json_push(rules, json_copy(b->a, w.val));
+		missing |= !have;
+	}
+	return missing ? local_update(b->s, b->a, gr, "", role, NULL) : NULL;
+}
+
 static struct err *bootstrap_role(struct batch *b, const struct role_row *row)
 {
+	const char *gr = row->ns ? "roles." RBAC : "clusterroles." RBAC;
+	_cleanup_obj_ const struct obj *present = NULL;
 	struct json *o = json_object(b->a), *sel, *sels;
 
 	bootstrap_mark(b, o);
@@ -140,8 +166,10 @@ static struct err *bootstrap_role(struct batch *b, const struct role_row *row)
 		json_push(sels, sel);
 	}
 	json_set(b->a, o, "rules", bootstrap_rules(b, row));
-	return batch_add(b, row->ns ? "roles." RBAC : "clusterroles." RBAC, str_from(row->ns),
-			 str_from(row->name), o);
+	TRY(local_get(b->s, gr, str_from(row->ns), str_from(row->name), &present));
+	if (present)
+		return bootstrap_role_extend(b, gr, present, json_get(o, "rules"));
+	return batch_add(b, gr, str_from(row->ns), str_from(row->name), o);
 }
 
 static struct err *bootstrap_binding(struct batch *b, const struct binding_row *row)

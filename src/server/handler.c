@@ -19,6 +19,8 @@
 #include "server/respond.h"
 #include "server/server.h"
 
+#define MAX_IN_FLIGHT 4000
+
 void apiserver_add_path(struct apiserver *s, struct path_handler *h)
 {
 	list_push_back(&s->paths, &h->link);
@@ -139,6 +141,22 @@ static struct err *handler_run(struct api_request *rq)
 	return handler_verb(rq);
 }
 
+/* Each request holds a fiber: past the limit clients are asked to come back. */
+static struct err *handler_limited(struct api_request *rq)
+{
+	struct apiserver *s = rq->server;
+	struct err *e;
+
+	if (s->in_flight >= MAX_IN_FLIGHT)
+		return err_retry_after(
+			err_new(ERR_TOO_MANY_REQUESTS, "too many requests, please try again later"),
+			1);
+	s->in_flight++;
+	e = handler_run(rq);
+	s->in_flight--;
+	return e;
+}
+
 struct err *handler_serve(struct http_exchange *x, void *server)
 {
 	const struct http_request *http = http_request(x);
@@ -155,7 +173,7 @@ struct err *handler_serve(struct http_exchange *x, void *server)
 	};
 	http_set_header(x, "Audit-Id", rand_uuid(rq->arena));
 	http_set_header(x, "Cache-Control", STR("no-cache, private"));
-	e = handler_run(rq);
+	e = handler_limited(rq);
 	if (e)
 		respond_error(rq, e);
 	return NULL;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,6 +95,10 @@ static bool flags_parse(struct flags *f, int argc, char **argv)
 	f->opts.listen = f->listen;
 	f->opts.listen_fds = f->fds;
 	for (int i = 1; i < argc; i++) {
+		if (str_eqz(str_from(argv[i]), "--help")) {
+			fputs(usage, stdout);
+			exit(0);
+		}
 		if (!flags_one(f, argc, argv, &i)) {
 			fprintf(stderr, "isoplane apiserver: bad flag '%s'\n%s", argv[i], usage);
 			return false;

@@ -61,6 +61,7 @@ struct apiserver {
 	struct http_server *http;
 	struct tls_config *kubelet_tls; /* client side, trusts the cluster's CA */
 	bool ready;
+	unsigned in_flight;  /* requests being handled */
 	struct arena *arena; /* lives as long as the server */
 	/* private */
 	struct list admission; /* admission.h */

@@ -46,7 +46,8 @@ static struct err *update_check_rv(struct update *u)
 		return err_new(ERR_UNKNOWN,
 			       "strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
 			       STR_ARG(rv));
-	if (rq->verb == VERB_UPDATE && !str_empty(uid) && !str_eq(uid, u->cur->uid))
+	if ((rq->verb == VERB_UPDATE || update_is_status(rq)) && !str_empty(uid) &&
+	    !str_eq(uid, u->cur->uid))
 		return error_conflict(
 			rq->res, rq->name,
 			"StorageError: invalid object, Code: 4, Key: /registry/" STR_FMT "/" STR_FMT
