@@ -40,6 +40,7 @@ struct plugin {
 	struct grpc_client *client;
 	struct fiber *fiber;
 	bool pre_start;
+	bool listed; /* its ListAndWatch stream is up and has told its devices */
 	bool stop;
 	struct map devices; /* id -> "Healthy" or "Unhealthy", static strings */
 };
@@ -49,9 +50,9 @@ struct devices {
 	struct grpc_server *server;
 	struct list plugins;
 	char *dir;
-	/* [{podUID, containerName, resourceName, ids: [..]}] */
 	struct arena *arena;
-	struct json *allocations;
+	struct json *allocations; /* [{PodUID, ContainerName, ResourceName, DeviceIDs: [..]}] */
+	struct json *registered;  /* {resource: true}: whose plugins will come back */
 };
 
 static const char healthy[] = "Healthy", unhealthy[] = "Unhealthy";
@@ -69,6 +70,7 @@ static struct err *checkpoint_write(struct devices *d)
 	struct json *o = json_object(a);
 
 	json_set(a, o, "PodDeviceEntries", json_copy(a, d->allocations));
+	json_set(a, o, "RegisteredDevices", json_copy(a, d->registered));
 	return file_write_atomic(checkpoint_path(d, a), json_text(a, o), 0600);
 }
 
@@ -88,6 +90,9 @@ static void checkpoint_read(struct devices *d)
 	d->allocations = json_copy(d->arena, json_get(o, "PodDeviceEntries"));
 	if (!json_is(d->allocations, JSON_ARRAY))
 		d->allocations = json_array(d->arena);
+	d->registered = json_copy(d->arena, json_get(o, "RegisteredDevices"));
+	if (!json_is(d->registered, JSON_OBJECT))
+		d->registered = json_object(d->arena);
 }
 
 /* plugins */
@@ -104,6 +109,7 @@ static struct plugin *plugin_find(const struct devices *d, struct str resource)
 
 static void plugin_all_unhealthy(struct plugin *pl)
 {
+	pl->listed = false;
 	map_for_each(e, &pl->devices)
 		map_put(&pl->devices, e->key, (void *)(uintptr_t)unhealthy);
 	node_status_changed(pl->set->agent);
@@ -112,6 +118,7 @@ static void plugin_all_unhealthy(struct plugin *pl)
 static void plugin_take_list(struct plugin *pl, const DP(ListAndWatchResponse) * list)
 {
 	map_clear(&pl->devices);
+	pl->listed = true;
 	for (size_t i = 0; i < list->n_devices && i < DEVICES_MAX; i++) {
 		bool ok = strcmp(list->devices[i]->health, healthy) == 0;
 
@@ -217,6 +224,11 @@ static struct err *devices_register(struct grpc_call *call, struct arena *a, con
 	list_push_back(&d->plugins, &pl->link);
 	pl->fiber = fiber_spawn(d->agent->loop, "device-plugin", plugin_main, pl);
 	log_info(NULL, "a device plugin registered", KV_Z("resource", pl->resource));
+	if (!json_get(d->registered, pl->resource)) {
+		json_set_s(d->arena, d->registered, arena_str(d->arena, str_from(pl->resource)),
+			   json_bool(d->arena, true));
+		err_log(NULL, LOG_WARN, "cannot write the device checkpoint", checkpoint_write(d));
+	}
 	v1beta1__empty__init(resp);
 	*ret_resp = &resp->base;
 	return NULL;
@@ -395,8 +407,11 @@ struct err *devices_allocate(struct devices *d, struct arena *a, const struct js
 		if (!devices_is_extended(it.key) || want <= 0)
 			continue;
 		pl = plugin_find(d, it.key);
-		if (!pl) /* advertised by others, by patching the Node */
-			continue;
+		if (!pl && !json_get_s(d->registered, it.key))
+			continue; /* advertised by others, by patching the Node */
+		if (!pl || !pl->listed)
+			return err_new(ERR_UNAVAILABLE, "the device plugin of %.*s is away",
+				       STR_ARG(it.key));
 		TRY(devices_pick(d, pl, meta_uid(pod), json_str_at(container, "name"), want, &ids));
 		old = fiber_limit_ms(CALL_MS);
 		e = plugin_allocate(pl, a, ids, ret);
@@ -428,6 +443,7 @@ void devices_each(const struct devices *d,
 {
 	struct plugin *pl;
 
+	json_for_each(it, d->registered) if (!plugin_find(d, it.key)) fn(ctx, it.key, 0, 0);
 	list_for_each(pl, &d->plugins, link) {
 		int64_t total = 0, ok = 0;
 

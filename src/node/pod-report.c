@@ -84,10 +84,11 @@ static void report_nulls(struct arena *a, const struct json *old, struct json *p
 	static const char *const condition_keys[] = { "reason", "message" };
 
 	/* conditions are merged member by member */
-	json_for_each(it, json_get(patch, "conditions"))
-		for (size_t i = 0; i < ARRAY_LEN(condition_keys); i++)
-			if (!json_get(it.val, condition_keys[i]))
-				json_set(a, it.val, condition_keys[i], json_null(a));
+	json_for_each(it, json_get(patch, "conditions")) for (size_t i = 0;
+							      i < ARRAY_LEN(condition_keys);
+							      i++) if (!json_get(it.val,
+										 condition_keys[i]))
+		json_set(a, it.val, condition_keys[i], json_null(a));
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		if (json_get(old, keys[i]) && !json_get(patch, keys[i]))

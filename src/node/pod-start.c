@@ -30,6 +30,7 @@
 #define BACKOFF_FIRST_MS  (10 * 1000)
 #define BACKOFF_MAX_MS    (300 * 1000)
 #define CONFIG_RETRY_MS   (10 * 1000)
+#define DEVICE_RETRY_MS   1000
 #define POST_START_MAX_MS (10 * 60 * 1000)
 
 /* Notes why it does not run; false for the caller to return. */
@@ -91,6 +92,11 @@ static void start_collect_dead(struct pod_start *st, const struct pod_container 
 	const struct rt_container *rc;
 	struct agent *ag = st->pod->agent;
 
+	/* one that was made and never started holds the name of the next one */
+	rc = rt_pod_container(st->rt, str_from(c->name), 0);
+	if (rc && rc->state == RT_CREATED)
+		err_log(&st->pod->log, LOG_WARN, "cannot remove a container that never ran",
+			cri_remove_container(ag->cri, st->arena, rc->id));
 	for (size_t i = 1; (rc = rt_pod_container(st->rt, str_from(c->name), i)); i++) {
 		err_log(&st->pod->log, LOG_WARN, "cannot remove an old container",
 			cri_remove_container(ag->cri, st->arena, rc->id));
@@ -327,7 +333,7 @@ static int start_restarts(struct pod_start *st, const struct json *container,
 					     "status.initContainerStatuses" };
 
 	if (last)
-		return last->restarts + 1;
+		return last->restarts + (last->state != RT_CREATED);
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
 		const struct json *old = json_find_by(json_at(st->spec, lists[i]), "name",
 						      json_str_at(container, "name"));
@@ -412,7 +418,7 @@ static bool start_no_devices(struct pod_start *st, struct pod_container *c, stru
 		err_ignore(e, "the Pod fails with it");
 		return false;
 	}
-	return start_fail(st, c, "CreateContainerError", e, CONFIG_RETRY_MS);
+	return start_fail(st, c, "CreateContainerError", e, DEVICE_RETRY_MS);
 }
 
 bool pod_container_start(struct pod_start *st, struct pod_container *c,

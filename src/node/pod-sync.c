@@ -27,7 +27,7 @@
 #include "node/pod.h"
 #include "node/volumes.h"
 
-#define VOLUMES_REFRESH_MS       (55 * 1000)
+#define VOLUMES_REFRESH_MS       (15 * 1000)
 #define SANDBOX_BACKOFF_FIRST_MS 500
 #define SANDBOX_BACKOFF_MAX_MS   (30 * 1000)
 

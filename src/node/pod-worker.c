@@ -22,7 +22,7 @@
 #include "node/pod-status.h"
 #include "node/pod.h"
 
-#define RESYNC_MS    (60 * 1000)
+#define RESYNC_MS    (20 * 1000)
 #define RETRY_MS     1000
 #define RETRY_MAX_MS (30 * 1000)
 #define RELIST_MS    1000
