@@ -59,6 +59,8 @@ static struct err *binder_volume_phase(struct volume_binder *b, struct arena *a,
 {
 	struct json *status = json_object(a);
 
+	if (str_eqz(json_str_at(pv, "status.phase"), phase))
+		return NULL; /* with the reason that it has */
 	json_for_each(it, json_get(pv, "status"))
 	{
 		if (!str_eqz(it.key, "phase") && !str_eqz(it.key, "message") &&

@@ -123,7 +123,9 @@ static struct err *protection_sync_volume(void *ctx, struct arena *a, struct str
 			return NULL;
 		return protection_remove(vp, a, gvr_persistentvolumes, pv, VOLUME_PV_PROTECTION);
 	}
-	if (meta_has_finalizer(pv, STR(LOCAL_VOLUME_FINALIZER)) && protection_node_gone(vp, pv))
+	if (meta_has_finalizer(pv, STR(LOCAL_VOLUME_FINALIZER)) &&
+	    (str_eqz(json_str_at(pv, "status.reason"), LOCAL_VOLUME_REMOVED) ||
+	     protection_node_gone(vp, pv)))
 		return protection_remove(vp, a, gvr_persistentvolumes, pv, LOCAL_VOLUME_FINALIZER);
 	return NULL;
 }

@@ -137,23 +137,17 @@ static struct err *local_volume_remove(struct arena *a, const struct json *pv)
 	return process_run(a, argv, STR_EMPTY, 4096, &out);
 }
 
-static struct err *local_volume_unfinalize(struct local_volumes *lv, struct arena *a,
-					   const struct json *pv)
+/* The controller removes the finalizer then. */
+static struct err *local_volume_tell(struct local_volumes *lv, struct arena *a,
+				     const struct json *pv)
 {
 	struct json *patch = json_object(a);
-	struct json *meta = json_sub(a, patch, "metadata");
-	struct json *left = json_array(a);
 	struct err *e;
 
-	json_for_each(it, json_at(pv, "metadata.finalizers"))
-	{
-		if (!str_eqz(json_as_str(it.val), LOCAL_VOLUME_FINALIZER))
-			json_push(left, json_copy(a, it.val));
-	}
-	json_set(a, meta, "finalizers", json_len(left) ? left : json_null(a));
-	json_set_str(a, meta, "resourceVersion", meta_rv(pv));
+	json_set_str(a, json_sub(a, patch, "metadata"), "uid", meta_uid(pv));
+	json_set_str(a, json_sub(a, patch, "status"), "reason", STR(LOCAL_VOLUME_REMOVED));
 	e = client_patch(lv->agent->client, a, GVR("", "v1", "persistentvolumes"), STR_EMPTY,
-			 meta_name(pv), NULL, CLIENT_PATCH_MERGE, patch, NULL);
+			 meta_name(pv), "status", CLIENT_PATCH_MERGE, patch, NULL);
 	if (e && err_is(e, ERR_NOT_FOUND)) {
 		err_ignore(e, "gone already");
 		return NULL;
@@ -182,11 +176,12 @@ static struct err *local_volumes_sync(void *ctx, struct arena *a, struct str nam
 	/* protection goes first: then no claim has it any more */
 	if (!local_volume_ours(pv) || !local_volume_here(lv, pv) ||
 	    !meta_has_finalizer(pv, STR(LOCAL_VOLUME_FINALIZER)) ||
-	    meta_has_finalizer(pv, STR(PV_PROTECTION)))
+	    meta_has_finalizer(pv, STR(PV_PROTECTION)) ||
+	    str_eqz(json_str_at(pv, "status.reason"), LOCAL_VOLUME_REMOVED))
 		return NULL;
 	TRY(err_wrap(local_volume_remove(a, pv), "volume " STR_FMT, STR_ARG(name)));
 	log_info(controller_log(lv->controller), "volume removed", KV_STR("volume", name));
-	return local_volume_unfinalize(lv, a, pv);
+	return local_volume_tell(lv, a, pv);
 }
 
 struct err *local_volumes_start(struct agent *ag)

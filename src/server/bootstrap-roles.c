@@ -151,6 +151,8 @@ const struct role_row bootstrap_roles[] = {
 		  { "create", "core", "pods/eviction serviceaccounts/token", NULL, NULL },
 		  { "create patch update", "core events.k8s.io", "events", NULL, NULL },
 		  { "get patch update", "core", "persistentvolumeclaims/status", NULL, NULL },
+		  /* ours: the node tells that it removed a local volume (api/local-volume.h) */
+		  { "patch", "core", "persistentvolumes/status", NULL, NULL },
 		  { "create delete get patch update list watch", "coordination.k8s.io", "leases",
 		    NULL, NULL },
 		  { "create delete get patch update list watch", "storage.k8s.io",
