@@ -70,6 +70,21 @@ static struct err *update_check_rv(struct update *u)
 	return NULL;
 }
 
+/* As upstream: with its status a built-in object's labels and annotations may change (Multus relies
+ * on it). */
+static void update_keep_marks(struct update *u, const struct json *sent)
+{
+	static const char *const marks[] = { "labels", "annotations" };
+	struct json *meta = json_sub(u->rq->arena, u->obj, "metadata");
+
+	for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+		const struct json *v = json_path(sent, "metadata", marks[i], NULL);
+
+		if (v)
+			json_set(u->rq->arena, meta, marks[i], json_copy(u->rq->arena, v));
+	}
+}
+
 /* The main resource leaves the status alone, the status subresource everything else. */
 static void update_isolate(struct update *u)
 {
@@ -78,8 +93,12 @@ static void update_isolate(struct update *u)
 	struct json *status;
 
 	if (update_is_status(rq)) {
+		const struct json *sent = u->obj;
+
 		status = json_get(u->obj, "status");
 		u->obj = json_copy(a, u->old);
+		if (!rq->res->custom)
+			update_keep_marks(u, sent);
 		if (status)
 			json_set(a, u->obj, "status", json_copy(a, status));
 		else

@@ -10,3 +10,4 @@ int virt_controller_main(int argc, char **argv);
 int virt_handler_main(int argc, char **argv);
 int virtctl_main(int argc, char **argv);
 int virt_launcher_main(int argc, char **argv);
+int isoplane_multus_main(int argc, char **argv);
