@@ -664,10 +664,8 @@ struct err *stream_relay(struct stream *a, struct stream *b)
 	fiber_group_add(g, "relay", stream_relay_one, &there);
 	fiber_group_add(g, "relay", stream_relay_one, &back);
 	e = fiber_group_join(g);
-	stream_raw_shutdown(a);
-	stream_raw_shutdown(b);
-	stream_close(a);
-	stream_close(b);
+	stream_free(a);
+	stream_free(b);
 	return e;
 }
 

@@ -43,10 +43,7 @@ MUST_USE SUSPENDS struct err *stream_write(struct stream *s, struct str data);
 MUST_USE SUSPENDS struct err *stream_shutdown(struct stream *s);
 /* Puts bytes back in front of what will be read next (upgrades: what the parser over-read). */
 void stream_unread(struct stream *s, struct str data);
-/*
- * SUSPENDS until both directions ended or one failed; then both connections are closed, and
- * their owners free the streams.
- */
+/* Takes both. SUSPENDS until both directions ended or one failed, and frees them. */
 MUST_USE SUSPENDS struct err *stream_relay(struct stream *a, struct stream *b);
 
 /* queries */

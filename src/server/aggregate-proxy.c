@@ -214,7 +214,11 @@ static struct err *proxy_upgrade(struct api_request *rq, struct http_client *cli
 	}
 	http_set_header(rq->x, "Connection", STR("Upgrade"));
 	http_set_header(rq->x, "Upgrade", http_headers_find(&resp.headers, "upgrade"));
-	TRY(http_respond_upgrade(rq->x, &ours));
+	e = http_respond_upgrade(rq->x, &ours);
+	if (e) {
+		stream_free(theirs);
+		return e;
+	}
 	err_log(NULL, LOG_DEBUG, "proxied stream ended", stream_relay(ours, theirs));
 	return NULL;
 }

@@ -297,7 +297,7 @@ static struct err *stream_join(struct api_request *rq, const struct http_client_
 		stream_free(kubelet);
 		return e;
 	}
-	/* takes and closes both; how a session ended is told inside it */
+	/* how a session ended is told inside it */
 	e = stream_relay(client, kubelet);
 	err_ignore(e, "the session has ended either way");
 	return NULL;

@@ -239,8 +239,6 @@ static struct err *splice(const struct subresource_call *call,
 	}
 	e = stream_relay(front, back);
 	err_ignore(e, "either end may simply go away");
-	stream_free(front);
-	stream_free(back);
 	return NULL;
 }
 
