@@ -127,6 +127,7 @@ struct err *instance_choose_network(struct arena *a, struct instance *inst)
 	if (!err_is(e, ERR_NOT_FOUND))
 		return e;
 	err_ignore(e, "chosen now");
+	n = 0;
 	if (getifaddrs(&all))
 		return err_errno(errno, "list this machine's addresses");
 	while (n < NETWORKS && instance_network_used(all, inst, (unsigned)n))

@@ -5,6 +5,7 @@
 #include <ftw.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,6 +79,27 @@ static struct err *up_make_bridge(struct up *u)
 	TRY(err_wrap(up_ip(u, addr), "address of bridge '%s'", br));
 	TRY(err_wrap(up_ip(u, up), "bridge '%s'", br));
 	return up_write_sysctl("/proc/sys/net/ipv4/ip_forward", STR("1\n"));
+}
+
+/* One instance at a time chooses: the bridge shows the next one what is taken. */
+static struct err *up_take_network(struct up *u)
+{
+	const char *path = "/run/isoplane/network.lock";
+	int fd;
+	struct err *e;
+
+	if (!u->with_node)
+		return instance_choose_network(u->a, &u->inst);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(errno, "open '%s'", path);
+	while (flock(fd, LOCK_EX) && errno == EINTR)
+		continue;
+	e = instance_choose_network(u->a, &u->inst);
+	if (!e)
+		e = up_make_bridge(u);
+	close(fd);
+	return e;
 }
 
 static struct err *up_listen(struct up *u, struct str address)
@@ -240,9 +262,7 @@ struct err *up_setup(struct up *u)
 	TRY(up_open_files(u));
 	if (!u->flags.kubeconfig.n)
 		u->flags.kubeconfig = arena_fmt(u->a, "%s/admin.kubeconfig", u->inst.dir);
-	TRY(instance_choose_network(u->a, &u->inst));
-	if (u->with_node)
-		TRY(up_make_bridge(u));
+	TRY(up_take_network(u));
 	TRY(up_open_sockets(u));
 	TRY(up_make_keys(u));
 	return up_write_configs(u);

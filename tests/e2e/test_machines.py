@@ -278,7 +278,7 @@ def test_bad_machines(ns):
 
     bad = kernel_vmi("bad")
     bad["spec"]["domain"]["devices"]["disks"] = [{"name": "nodisk", "disk": {"bus": "virtio"}}]
-    refused(bad, "spec.domain.devices.disks[0].name 'nodisk' not found.")
+    refused(bad, "spec.domain.devices.disks[0].Name 'nodisk' not found.")
     bad = kernel_vmi("bad")
     bad["spec"]["domain"]["cpu"] = {"cores": "many"}
     refused(bad, "spec.domain.cpu.cores")
