@@ -126,6 +126,9 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 	ad = create_admission(rq, obj);
 	if (!rq->bypass_admission) {
 		TRY(admission_mutate(rq->server, &ad));
+		/* what a webhook put in is decoded like what a client sends */
+		if (ad.obj != obj)
+			object_renew(rq, ad.obj);
 		obj = ad.obj;
 	}
 	TRY(create_prepare(rq, obj));

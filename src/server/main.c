@@ -35,7 +35,8 @@
 
 static const char usage[] =
 	"usage: isoplane apiserver --data-dir DIR --listen ADDR:PORT [--kubeconfig FILE]\n"
-	"           [--service-cidr CIDR] [--advertise ADDR:PORT] [--listen-fd N]...\n";
+	"           [--service-cidr CIDR] [--advertise ADDR:PORT] [--listen-fd N]... [--history "
+	"SECONDS]\n";
 
 struct flags {
 	struct apiserver_opts opts;
@@ -79,6 +80,8 @@ static bool flags_one(struct flags *f, int argc, char **argv, int *i)
 		f->listen[o->n_listen++] = v;
 		return true;
 	}
+	if (flag_value(argc, argv, i, "--history", &v))
+		return str_to_i64(v, &o->history_s) && o->history_s > 0 && o->history_s < 86400;
 	if (flag_value(argc, argv, i, "--log-level", &v)) {
 		f->debug = str_eqz(v, "debug");
 		return true;
@@ -271,7 +274,10 @@ static void start_addresses(struct apiserver *s)
 
 static struct err *start_store(struct apiserver *s)
 {
-	struct store_opts o = { .path = data_path(s, "store") };
+	struct store_opts o = {
+		.path = data_path(s, "store"),
+		.history_ms = s->opts.history_s * 1000,
+	};
 
 	return store_open(s->loop, &o, &s->store);
 }

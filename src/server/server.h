@@ -34,6 +34,7 @@ struct apiserver_opts {
 				     DATA_DIR/admin.kubeconfig */
 	const struct str *listen; /* addresses */
 	size_t n_listen;
+	int64_t history_s; /* how long watches can resume and pages go on; 0: the store's default */
 	const int *listen_fds;
 	size_t n_listen_fds;
 };

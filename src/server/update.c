@@ -162,6 +162,8 @@ static struct err *update_process(struct update *u)
 	ad = update_admission(u);
 	if (!rq->bypass_admission) {
 		TRY(admission_mutate(rq->server, &ad));
+		if (ad.obj != u->obj)
+			object_renew(rq, ad.obj);
 		u->obj = ad.obj;
 		update_isolate(u);
 	}

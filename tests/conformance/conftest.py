@@ -45,7 +45,8 @@ class Response:
 class Server:
     """One API server process."""
 
-    def __init__(self):
+    def __init__(self, *flags):
+        self.flags = flags
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="isoplane-api-"))
         self.port = free_port()
         self.proc = None
@@ -55,7 +56,7 @@ class Server:
         self.log = open(self.dir / "log", "ab")
         self.proc = subprocess.Popen(
             [BUILD / "isoplane", "apiserver", "--data-dir", self.dir / "data",
-             "--listen", f"127.0.0.1:{self.port}"], stderr=self.log)
+             "--listen", f"127.0.0.1:{self.port}", *self.flags], stderr=self.log)
         deadline = time.monotonic() + 20
         while True:
             try:

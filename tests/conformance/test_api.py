@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from conftest import Server
+
 CM = {"metadata": {"name": "cm"}, "data": {"a": "b"}}
 MODIFIED = ("the object has been modified; please apply your changes to the latest version and try "
             "again")
@@ -680,11 +682,6 @@ def test_watch_timeout(api, ns):
         assert 0.5 < time.monotonic() - start < 4
 
 
-def test_watch_too_old(api, ns):
-    with watch(api, ns, "&resourceVersion=1") as w:
-        assert w.status == 200
-
-
 def test_watch_table(api, ns):
     h = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     with api.watch(cms(ns) + "?watch=1", headers=h) as w:
@@ -1260,6 +1257,42 @@ def test_kill_and_restart(fresh):
                                                 "clusterIP": o["spec"]["clusterIP"]}}
     status(fresh.post(services("default"), body), 422, "Invalid")
     assert fresh.ok("POST", cms("default"), CM)["metadata"]["resourceVersion"] > str(rv)
+
+
+def test_expired():
+    s = Server("--history", "1")
+    try:
+        for i in range(4):
+            s.ok("POST", cms("default"), {"metadata": {"name": f"c{i}"}})
+        page = s.ok("GET", cms("default") + "?limit=2")
+        rv = page["metadata"]["resourceVersion"]
+        token = page["metadata"]["continue"]
+        deadline = time.monotonic() + 15
+        while True:
+            # writes are what lets the store drop the past
+            s.patch(cms("default", "c3"), {"data": {"t": str(time.monotonic())}})
+            r = s.get(cms("default") + "?limit=2&continue=" + token)
+            if r.status != 200:
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        st = r.json
+        assert (st["code"], st["reason"]) == (410, "Expired")
+        assert st["message"].startswith("The provided continue parameter is too old to display a "
+                                        "consistent list result. You can start a new list")
+        rest = s.ok("GET", cms("default") + "?continue=" + st["metadata"]["continue"])
+        assert [i["metadata"]["name"] for i in rest["items"]] == ["c2", "c3"]
+        assert int(rest["metadata"]["resourceVersion"]) > int(rv)
+        with s.watch(cms("default") + f"?watch=1&resourceVersion={rv}") as w:
+            e = w.next()
+            assert w.status == 200 and e["type"] == "ERROR"
+            assert (e["object"]["code"], e["object"]["reason"]) == (410, "Expired")
+            assert e["object"]["message"].startswith(f"too old resource version: {rv} (")
+            assert w.next() is None
+        status(s.get(cms("default") + f"?resourceVersion={rv}&resourceVersionMatch=Exact"), 410,
+               "Expired")
+    finally:
+        s.close()
 
 
 # ---- kubectl
