@@ -70,7 +70,8 @@ static void conn_reply(struct launcher_conn *c, const struct json *msg)
 		p->done = true;
 		waitq_wake_all(&p->wait);
 	}
-	conn_set_domain(c, json_at(msg, "result.domain"));
+	conn_set_domain(c, json_get(msg, "error") ? json_get(msg, "domain")
+						  : json_at(msg, "result.domain"));
 }
 
 static struct err *conn_read_all(struct launcher_conn *c)

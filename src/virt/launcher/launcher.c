@@ -268,6 +268,7 @@ static struct err *conn_serve_one(struct conn *c, struct arena *a, const struct 
 
 		json_set_int(a, error, "code", err_http_status(e));
 		json_set(a, error, "message", json_strcpy(a, err_msg(e)));
+		json_set(a, reply, "domain", machine_describe(c->l->machine, a));
 		err_log(NULL, LOG_WARN, "command failed", e);
 	} else {
 		json_set(a, json_sub(a, reply, "result"), "domain",
