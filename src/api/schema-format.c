@@ -174,6 +174,15 @@ struct str schema_path_index(struct arena *a, struct str path, size_t i)
 	return arena_fmt(a, STR_FMT "[%zu]", STR_ARG(path), i);
 }
 
+struct str schema_path_text(struct arena *a, const struct schema_path *p)
+{
+	if (!p->up)
+		return p->name;
+	if (!p->name.p)
+		return schema_path_index(a, schema_path_text(a, p->up), p->index);
+	return schema_path_member(a, schema_path_text(a, p->up), p->name);
+}
+
 void schema_cause(struct err **e, struct str field, const char *reason, struct str msg)
 {
 	if (!*e)

@@ -123,6 +123,16 @@ const struct schema *schema_build(struct schema_root *root, const struct json *j
 void schema_check_structural(struct arena *a, const struct json *j, struct str path,
 			     struct err **e);
 
+/* Where a walk is: a chain on the stack. The root's name may be empty, an item's is NULL. */
+struct schema_path {
+	const struct schema_path *up; /* NULL: the root */
+	struct str name;
+	size_t index;
+};
+
+/* "spec.containers[0].image" */
+struct str schema_path_text(struct arena *a, const struct schema_path *p);
+
 /* paths: "a.b", "a[0]" */
 struct str schema_path_member(struct arena *a, struct str path, struct str name);
 struct str schema_path_index(struct arena *a, struct str path, size_t i);

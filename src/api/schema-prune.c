@@ -17,7 +17,7 @@ struct prune {
 };
 
 static void prune_node(const struct prune *p, const struct schema *s, struct json *v,
-		       struct str path);
+		       const struct schema_path *path);
 
 static bool prune_keeps(const struct schema *s)
 {
@@ -28,26 +28,26 @@ static bool prune_keeps(const struct schema *s)
 }
 
 static void prune_object(const struct prune *p, const struct schema *s, struct json *v,
-			 struct str path)
+			 const struct schema_path *path)
 {
 	struct json *gone = NULL;
 
 	json_for_each(it, v)
 	{
+		const struct schema_path in = { .up = path, .name = it.key };
 		const struct schema *m = schema_prop_find(s, it.key);
 
 		if (!m)
 			m = s->additional;
 		if (m) {
 			if (json_len(it.val))
-				prune_node(p, m, it.val, schema_path_member(p->a, path, it.key));
+				prune_node(p, m, it.val, &in);
 			continue;
 		}
 		if (prune_keeps(s))
 			continue;
 		if (p->unknown)
-			json_push(p->unknown,
-				  json_str(p->a, schema_path_member(p->a, path, it.key)));
+			json_push(p->unknown, json_str(p->a, schema_path_text(p->a, &in)));
 		if (!gone)
 			gone = json_array(p->a);
 		json_push(gone, json_str(p->a, it.key));
@@ -58,7 +58,7 @@ static void prune_object(const struct prune *p, const struct schema *s, struct j
 }
 
 static void prune_node(const struct prune *p, const struct schema *s, struct json *v,
-		       struct str path)
+		       const struct schema_path *path)
 {
 	s = schema_deref(s);
 	if (!s)
@@ -66,26 +66,33 @@ static void prune_node(const struct prune *p, const struct schema *s, struct jso
 	if (json_is(v, JSON_OBJECT)) {
 		prune_object(p, s, v, path);
 	} else if (json_is(v, JSON_ARRAY) && s->items) {
-		json_for_each(it, v) if (json_len(it.val))
-			prune_node(p, s->items, it.val, schema_path_index(p->a, path, it.i));
+		json_for_each(it, v)
+		{
+			const struct schema_path in = { .up = path, .index = it.i };
+
+			if (json_len(it.val))
+				prune_node(p, s->items, it.val, &in);
+		}
 	}
 }
 
 void schema_prune(struct arena *a, const struct schema *s, struct json *obj, struct json *unknown)
 {
 	const struct prune p = { .a = a, .unknown = unknown, .remove = true };
+	const struct schema_path root = { .name = STR_EMPTY };
 
-	prune_node(&p, s, obj, STR_EMPTY);
+	prune_node(&p, s, obj, &root);
 }
 
 void schema_find_unknown(struct arena *a, const struct schema *s, const struct json *obj,
 			 struct json *unknown)
 {
 	const struct prune p = { .a = a, .unknown = unknown, .remove = false };
+	const struct schema_path root = { .name = STR_EMPTY };
 	union {
 		const struct json *c;
 		struct json *m;
 	} u = { .c = obj }; /* not changed without remove */
 
-	prune_node(&p, s, u.m, STR_EMPTY);
+	prune_node(&p, s, u.m, &root);
 }

@@ -14,10 +14,23 @@
 #include "base/err.h"
 
 struct types {
-	struct arena *a;
-	struct str owner; /* the struct that has the member: "Container" */
-	struct str path;  /* "spec.template.spec.containers.name" */
+	struct arena **a;               /* made when it is needed: mostly for what is wrong */
+	struct str owner;               /* the struct that has the member: "Container" */
+	const struct schema_path *path; /* of members only; NULL: the root */
 };
+
+static struct arena *types_arena(const struct types *t)
+{
+	if (!*t->a)
+		*t->a = arena_new();
+	return *t->a;
+}
+
+/* "spec.template.spec.containers.name" */
+static struct str types_path(struct arena *a, const struct schema_path *p)
+{
+	return p->up ? schema_path_member(a, types_path(a, p->up), p->name) : p->name;
+}
 
 static struct err *types_node(struct types t, const struct schema *s, const struct json *v);
 
@@ -78,10 +91,11 @@ static const char *types_go_value(const struct json *v)
 static struct err *types_bad(const struct types *t, const struct schema *s, const struct json *v,
 			     bool show_number)
 {
-	struct str go = types_go(t->a, s);
-	struct str num = show_number ? arena_cat(t->a, STR(" "), json_text(t->a, v)) : STR_EMPTY;
+	struct arena *a = types_arena(t);
+	struct str go = types_go(a, s);
+	struct str num = show_number ? arena_cat(a, STR(" "), json_text(a, v)) : STR_EMPTY;
 
-	if (!t->path.n)
+	if (!t->path)
 		return err_new(ERR_BAD_REQUEST,
 			       "json: cannot unmarshal %s" STR_FMT
 			       " into Go value of type " STR_FMT,
@@ -89,8 +103,8 @@ static struct err *types_bad(const struct types *t, const struct schema *s, cons
 	return err_new(ERR_BAD_REQUEST,
 		       "json: cannot unmarshal %s" STR_FMT " into Go struct field " STR_FMT
 		       "." STR_FMT " of type " STR_FMT,
-		       types_go_value(v), STR_ARG(num), STR_ARG(t->owner), STR_ARG(t->path),
-		       STR_ARG(go));
+		       types_go_value(v), STR_ARG(num), STR_ARG(t->owner),
+		       STR_ARG(types_path(a, t->path)), STR_ARG(go));
 }
 
 static struct err *types_string(const struct types *t, const struct schema *s, const struct json *v)
@@ -106,7 +120,7 @@ static struct err *types_string(const struct types *t, const struct schema *s, c
 			       "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" STR_FMT
 			       "\" as \"2006\"",
 			       STR_ARG(text), STR_ARG(text));
-	if (s->format == SCHEMA_F_BYTE && !base64_decode(t->a, text, &out)) {
+	if (s->format == SCHEMA_F_BYTE && !base64_decode(types_arena(t), text, &out)) {
 		size_t at = 0;
 
 		while (at < text.n && (text.p[at] == '+' || text.p[at] == '/' ||
@@ -137,13 +151,12 @@ static struct err *types_object(struct types t, const struct schema *s, const st
 		t.owner = types_go_name(s->type_name, false);
 	json_for_each(it, v)
 	{
+		const struct schema_path at = { .up = t.path, .name = it.key };
 		const struct schema *m = schema_prop_find(s, it.key);
 		struct types in = t;
 
 		if (m)
-			in.path = t.path.n ? arena_fmt(t.a, STR_FMT "." STR_FMT, STR_ARG(t.path),
-						       STR_ARG(it.key))
-					   : it.key;
+			in.path = &at;
 		else
 			m = s->additional;
 		if (m)
@@ -154,7 +167,7 @@ static struct err *types_object(struct types t, const struct schema *s, const st
 
 static struct err *types_quantity(const struct types *t, const struct json *v)
 {
-	struct str text = json_is(v, JSON_STR) ? json_as_str(v) : json_text(t->a, v);
+	struct str text = json_is(v, JSON_STR) ? json_as_str(v) : json_text(types_arena(t), v);
 	struct quantity q;
 
 	if (json_is(v, JSON_STR) || json_is(v, JSON_INT) || json_is(v, JSON_REAL))
@@ -196,8 +209,8 @@ static struct err *types_node(struct types t, const struct schema *s, const stru
 
 struct err *schema_check_types(const struct schema *s, const struct json *obj)
 {
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct types t = { .a = a };
+	_cleanup_arena_ struct arena *a = NULL;
+	struct types t = { .a = &a };
 
 	return types_node(t, s, obj);
 }

@@ -17,21 +17,26 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* Texts are made where something is wrong, and only there. */
+#define TEXT(path)      schema_path_text(c->a, path)
+#define MEMBER(up_, n_) ((const struct schema_path){ .up = (up_), .name = (n_) })
+#define ITEM(up_, i_)   ((const struct schema_path){ .up = (up_), .index = (i_) })
+
 struct validate {
 	struct arena *a;
 	struct err **e;
 };
 
 static void validate_node(const struct validate *c, const struct schema *s, const struct json *v,
-			  const struct json *old, struct str path);
+			  const struct json *old, const struct schema_path *path);
 
 /* ---- wording */
 
 /* "... in body TEXT"; the value is printed as JSON. */
-static void validate_in_body(const struct validate *c, struct str path, const struct json *v,
-			     const char *fmt, ...) PRINTF_LIKE(4, 5);
-static void validate_in_body(const struct validate *c, struct str path, const struct json *v,
-			     const char *fmt, ...)
+static void validate_in_body(const struct validate *c, const struct schema_path *path,
+			     const struct json *v, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void validate_in_body(const struct validate *c, const struct schema_path *path,
+			     const struct json *v, const char *fmt, ...)
 {
 	struct str text;
 	va_list ap;
@@ -40,8 +45,8 @@ static void validate_in_body(const struct validate *c, struct str path, const st
 	text = arena_vfmt(c->a, fmt, ap);
 	va_end(ap);
 	schema_cause_invalid(
-		c->a, c->e, path, v,
-		arena_fmt(c->a, STR_FMT " in body " STR_FMT, STR_ARG(path), STR_ARG(text)));
+		c->a, c->e, TEXT(path), v,
+		arena_fmt(c->a, STR_FMT " in body " STR_FMT, STR_ARG(TEXT(path)), STR_ARG(text)));
 }
 
 static void validate_nowhere(const struct validate *c, struct str text)
@@ -50,20 +55,21 @@ static void validate_nowhere(const struct validate *c, struct str text)
 		     arena_fmt(c->a, "Invalid value: \"\": " STR_FMT, STR_ARG(text)));
 }
 
-static void validate_required(const struct validate *c, struct str path, struct str name)
+static void validate_required(const struct validate *c, const struct schema_path *path,
+			      struct str name)
 {
-	schema_cause(c->e, schema_path_member(c->a, path, name), "FieldValueRequired",
+	schema_cause(c->e, schema_path_text(c->a, &MEMBER(path, name)), "FieldValueRequired",
 		     STR("Required value"));
 }
 
-static void validate_type_error(const struct validate *c, struct str path, const char *want,
-				struct str shown)
+static void validate_type_error(const struct validate *c, const struct schema_path *path,
+				const char *want, struct str shown)
 {
-	schema_cause(c->e, path, "FieldValueTypeInvalid",
+	schema_cause(c->e, TEXT(path), "FieldValueTypeInvalid",
 		     arena_fmt(c->a,
 			       "Invalid value: " STR_FMT ": " STR_FMT
 			       " in body must be of type %s: " STR_FMT,
-			       STR_ARG(shown), STR_ARG(path), want, STR_ARG(shown)));
+			       STR_ARG(shown), STR_ARG(TEXT(path)), want, STR_ARG(shown)));
 }
 
 /* ---- types */
@@ -120,7 +126,7 @@ static bool validate_type_ok(const struct schema *s, const struct json *v)
 
 /* False when the value is of another type: nothing else makes sense then. */
 static bool validate_type(const struct validate *c, const struct schema *s, const struct json *v,
-			  struct str path)
+			  const struct schema_path *path)
 {
 	if (validate_type_ok(s, v))
 		return true;
@@ -130,7 +136,7 @@ static bool validate_type(const struct validate *c, const struct schema *s, cons
 		validate_nowhere(c, arena_fmt(c->a,
 					      "Checked value must be of type integer (default "
 					      "format) in " STR_FMT,
-					      STR_ARG(path)));
+					      STR_ARG(TEXT(path))));
 	return false;
 }
 
@@ -146,13 +152,13 @@ static size_t validate_runes(struct str s)
 }
 
 static void validate_string(const struct validate *c, const struct schema *s, const struct json *v,
-			    struct str path)
+			    const struct schema_path *path)
 {
 	const struct schema_rules *r = s->rules;
 	struct str text = json_as_str(v);
 
 	if (r->max_length >= 0 && validate_runes(text) > (size_t)r->max_length)
-		schema_cause(c->e, path, "FieldValueTooLong",
+		schema_cause(c->e, TEXT(path), "FieldValueTooLong",
 			     arena_fmt(c->a, "Too long: may not be more than %lld bytes",
 				       (long long)r->max_length));
 	if (r->min_length >= 0 && validate_runes(text) < (size_t)r->min_length)
@@ -173,7 +179,7 @@ static struct str validate_number_text(const struct validate *c, double d)
 }
 
 static void validate_number(const struct validate *c, const struct schema *s, const struct json *v,
-			    struct str path)
+			    const struct schema_path *path)
 {
 	const struct schema_rules *r = s->rules;
 	double d = json_as_real(v, 0);
@@ -182,7 +188,7 @@ static void validate_number(const struct validate *c, const struct schema *s, co
 		validate_nowhere(c, arena_fmt(c->a,
 					      "Checked value must be of type integer with format "
 					      "int32 in " STR_FMT,
-					      STR_ARG(path)));
+					      STR_ARG(TEXT(path))));
 	if (r->has_min && (r->exclusive_min ? d <= r->min : d < r->min))
 		validate_in_body(c, path, v, "should be greater than %s" STR_FMT,
 				 r->exclusive_min ? "" : "or equal to ",
@@ -197,15 +203,16 @@ static void validate_number(const struct validate *c, const struct schema *s, co
 				 STR_ARG(validate_number_text(c, r->multiple)));
 }
 
-static void validate_too_many(const struct validate *c, struct str path, size_t n, int64_t max)
+static void validate_too_many(const struct validate *c, const struct schema_path *path, size_t n,
+			      int64_t max)
 {
-	schema_cause(c->e, path, "FieldValueTooMany",
+	schema_cause(c->e, TEXT(path), "FieldValueTooMany",
 		     arena_fmt(c->a, "Too many: %zu: must have at most %lld item%s", n,
 			       (long long)max, max == 1 ? "" : "s"));
 }
 
-static void validate_too_few(const struct validate *c, struct str path, size_t n, int64_t min,
-			     const char *what)
+static void validate_too_few(const struct validate *c, const struct schema_path *path, size_t n,
+			     int64_t min, const char *what)
 {
 	validate_in_body(c, path, json_int(c->a, (int64_t)n), "should have at least %lld %s",
 			 (long long)min, what);
@@ -232,7 +239,7 @@ static const struct json *validate_counterpart(const struct schema *s, const str
 }
 
 static void validate_array(const struct validate *c, const struct schema *s, const struct json *v,
-			   const struct json *old, struct str path)
+			   const struct json *old, const struct schema_path *path)
 {
 	const struct schema_rules *r = s->rules;
 	size_t n = json_len(v);
@@ -243,9 +250,8 @@ static void validate_array(const struct validate *c, const struct schema *s, con
 		validate_too_few(c, path, n, r->min_items, "items");
 	if (!s->items)
 		return;
-	json_for_each(it, v)
-		validate_node(c, s->items, it.val, validate_counterpart(s, it.val, old),
-			      schema_path_index(c->a, path, it.i));
+	json_for_each(it, v) validate_node(c, s->items, it.val,
+					   validate_counterpart(s, it.val, old), &ITEM(path, it.i));
 }
 
 /* ---- uniqueness */
@@ -264,15 +270,16 @@ static struct json *validate_list_key(const struct validate *c, const struct sch
 	return key;
 }
 
-static void validate_duplicate(const struct validate *c, struct str path, const struct json *v)
+static void validate_duplicate(const struct validate *c, const struct schema_path *path,
+			       const struct json *v)
 {
-	schema_cause(c->e, path, "FieldValueDuplicate",
+	schema_cause(c->e, TEXT(path), "FieldValueDuplicate",
 		     arena_fmt(c->a, "Duplicate value: " STR_FMT, STR_ARG(json_text(c->a, v))));
 }
 
 /* Lists of CRDs that are sets or maps. Quadratic, but bounded by the size of a request. */
 static void validate_unique(const struct validate *c, const struct schema *s, const struct json *v,
-			    struct str path)
+			    const struct schema_path *path)
 {
 	struct json *seen;
 
@@ -287,32 +294,32 @@ static void validate_unique(const struct validate *c, const struct schema *s, co
 
 		json_for_each(old, seen) dup |= json_equal(old.val, key);
 		if (dup)
-			validate_duplicate(c, schema_path_index(c->a, path, it.i), key);
+			validate_duplicate(c, &ITEM(path, it.i), key);
 		json_push(seen, key);
 	}
 }
 
 /* x-isoplane-unique: built-in lists whose items are told apart by one member. */
 static void validate_unique_member(const struct validate *c, const struct schema *s,
-				   const struct json *v, struct str path)
+				   const struct json *v, const struct schema_path *path)
 {
 	struct str member = s->rules->unique;
 
 	json_for_each(it, v)
 	{
+		const struct schema_path item = ITEM(path, it.i), at = MEMBER(&item, member);
 		const struct json *key = json_get_s(it.val, member);
-		struct str at;
 
 		if (!json_is(key, JSON_STR) || !json_as_str(key).n)
 			continue;
 		for (size_t k = 0; k < it.i; k++) {
 			if (!json_equal(json_get_s(json_idx(v, k), member), key))
 				continue;
-			at = schema_path_member(c->a, schema_path_index(c->a, path, it.i), member);
 			if (str_eqz(member, "mountPath"))
-				schema_cause_invalid(c->a, c->e, at, key, STR("must be unique"));
+				schema_cause_invalid(c->a, c->e, TEXT(&at), key,
+						     STR("must be unique"));
 			else
-				validate_duplicate(c, at, key);
+				validate_duplicate(c, &at, key);
 			break;
 		}
 	}
@@ -331,19 +338,20 @@ static bool validate_missing(const struct schema *s, const struct json *member)
 	return json_is(member, JSON_NULL) || (json_is(member, JSON_ARRAY) && !json_len(member));
 }
 
-static void validate_embedded(const struct validate *c, const struct json *v, struct str path)
+static void validate_embedded(const struct validate *c, const struct json *v,
+			      const struct schema_path *path)
 {
 	static const struct str names[] = { STR_INIT("apiVersion"), STR_INIT("kind") };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (!json_as_str(json_get_s(v, names[i])).n)
-			schema_cause(c->e, schema_path_member(c->a, path, names[i]),
+			schema_cause(c->e, schema_path_text(c->a, &MEMBER(path, names[i])),
 				     "FieldValueRequired",
 				     STR("Required value: must not be empty"));
 }
 
 static void validate_object(const struct validate *c, const struct schema *s, const struct json *v,
-			    const struct json *old, struct str path)
+			    const struct json *old, const struct schema_path *path)
 {
 	const struct schema_rules *r = s->rules;
 	size_t n = json_len(v);
@@ -366,8 +374,7 @@ static void validate_object(const struct validate *c, const struct schema *s, co
 			m = s->additional;
 		if (!m || (json_type(it.val) == JSON_NULL && known && s->root->builtin))
 			continue;
-		validate_node(c, m, it.val, json_get_s(old, it.key),
-			      schema_path_member(c->a, path, it.key));
+		validate_node(c, m, it.val, json_get_s(old, it.key), &MEMBER(path, it.key));
 	}
 }
 
@@ -375,7 +382,7 @@ static void validate_object(const struct validate *c, const struct schema *s, co
 
 /* Whether v meets s, and with what errors if not. */
 static bool validate_meets(const struct validate *c, const struct schema *s, const struct json *v,
-			   struct str path, struct err **ret_e)
+			   const struct schema_path *path, struct err **ret_e)
 {
 	_cleanup_err_ struct err *e = NULL;
 	const struct validate in = { .a = c->a, .e = &e };
@@ -400,7 +407,7 @@ static void validate_add_all(const struct validate *c, const struct err *e)
 }
 
 static void validate_combined(const struct validate *c, const struct schema *s,
-			      const struct json *v, struct str path)
+			      const struct json *v, const struct schema_path *path)
 {
 	const struct schema_rules *r = s->rules;
 	_cleanup_err_ struct err *first = NULL;
@@ -414,7 +421,7 @@ static void validate_combined(const struct validate *c, const struct schema *s,
 		validate_nowhere(c, arena_fmt(c->a,
 					      "\"" STR_FMT
 					      "\" must validate at least one schema (anyOf)",
-					      STR_ARG(path)));
+					      STR_ARG(TEXT(path))));
 		validate_add_all(c, first);
 	}
 	first = err_free(first);
@@ -426,22 +433,22 @@ static void validate_combined(const struct validate *c, const struct schema *s,
 			c, ok ? arena_fmt(c->a,
 					  "\"" STR_FMT "\" must validate one and only one schema "
 					  "(oneOf). Found %zu valid alternatives",
-					  STR_ARG(path), ok)
+					  STR_ARG(TEXT(path)), ok)
 			      : arena_fmt(c->a,
 					  "\"" STR_FMT "\" must validate one and only one schema "
 					  "(oneOf). Found none valid",
-					  STR_ARG(path)));
+					  STR_ARG(TEXT(path))));
 		if (!ok)
 			validate_add_all(c, first);
 	}
 	if (r->not_ && validate_meets(c, r->not_, v, path, NULL))
 		validate_nowhere(c, arena_fmt(c->a,
 					      "\"" STR_FMT "\" must not validate the schema (not)",
-					      STR_ARG(path)));
+					      STR_ARG(TEXT(path))));
 }
 
 static void validate_enum(const struct validate *c, const struct schema *s, const struct json *v,
-			  struct str path)
+			  const struct schema_path *path)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 
@@ -458,7 +465,7 @@ static void validate_enum(const struct validate *c, const struct schema *s, cons
 			buf_addz(&b, ", ");
 		json_write(&b, it.val);
 	}
-	schema_cause(c->e, path, "FieldValueNotSupported", buf_str(&b));
+	schema_cause(c->e, TEXT(path), "FieldValueNotSupported", buf_str(&b));
 }
 
 /* ---- x-isoplane-check */
@@ -488,7 +495,7 @@ static const char *validate_check_text(enum schema_check check, struct str s)
 }
 
 static void validate_check(const struct validate *c, const struct schema *s, const struct json *v,
-			   struct str path)
+			   const struct schema_path *path)
 {
 	enum schema_check check = (enum schema_check)s->check;
 	const char *bad = NULL;
@@ -498,13 +505,13 @@ static void validate_check(const struct validate *c, const struct schema *s, con
 	else if (json_is(v, JSON_STR))
 		bad = validate_check_text(check, json_as_str(v));
 	if (bad)
-		schema_cause_invalid(c->a, c->e, path, v, str_from(bad));
+		schema_cause_invalid(c->a, c->e, TEXT(path), v, str_from(bad));
 }
 
 /* ---- the walk */
 
 static void validate_keywords(const struct validate *c, const struct schema *s,
-			      const struct json *v, struct str path)
+			      const struct json *v, const struct schema_path *path)
 {
 	const struct schema_rules *r = s->rules;
 
@@ -519,7 +526,7 @@ static void validate_keywords(const struct validate *c, const struct schema *s,
 }
 
 static void validate_value(const struct validate *c, const struct schema *s, const struct json *v,
-			   const struct json *old, struct str path)
+			   const struct json *old, const struct schema_path *path)
 {
 	switch (json_type(v)) {
 	case JSON_OBJECT:
@@ -546,7 +553,7 @@ static void validate_value(const struct validate *c, const struct schema *s, con
 }
 
 static void validate_node(const struct validate *c, const struct schema *s, const struct json *v,
-			  const struct json *old, struct str path)
+			  const struct json *old, const struct schema_path *path)
 {
 	const struct schema *t = schema_deref(s);
 
@@ -573,8 +580,9 @@ void schema_validate_update(struct arena *a, const struct schema *s, const struc
 			    const struct json *old, struct str prefix, struct err **e)
 {
 	const struct validate c = { .a = a, .e = e };
+	const struct schema_path root = { .name = prefix.p ? prefix : STR_EMPTY };
 
-	validate_node(&c, s, obj, old, prefix);
+	validate_node(&c, s, obj, old, &root);
 }
 
 void schema_validate(struct arena *a, const struct schema *s, const struct json *obj,

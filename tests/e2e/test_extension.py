@@ -228,6 +228,9 @@ def test_api_resources_and_explain(api):
     assert "KIND:       Pod" in out and "imagePullPolicy" in out
     out = api.kubectl("explain", "replicaset.spec.template", "--recursive").stdout
     assert "terminationGracePeriodSeconds" in out
+    # the older form of the document, in protobuf
+    out = api.kubectl("explain", "pod.spec", "--output", "plaintext-openapiv2").stdout
+    assert "containers\t<[]Object> -required-" in out
 
 
 def test_openapi_hash_redirects(api):
