@@ -176,6 +176,17 @@ static void ruleset_set(struct buf *b, const char *kind, const char *name, const
 	buf_addz(b, " }\n");
 }
 
+/* A reset, not ICMP, for TCP: the kernel sends no ICMP error back over the bridge it came from. */
+static void ruleset_refuse(struct buf *b, const char *hook)
+{
+	buf_addf(b,
+		 "\tchain refuse-%s { type filter hook %s priority -1; policy accept;\n"
+		 "\t\tmeta l4proto tcp ip daddr . meta l4proto . th dport @empty reject with tcp "
+		 "reset\n"
+		 "\t\tip daddr . meta l4proto . th dport @empty reject\n\t}\n",
+		 hook, hook);
+}
+
 static struct str ruleset_text(const struct services_input *in, const struct ruleset *rs)
 {
 	_cleanup_buf_ struct buf b = { 0 };
@@ -206,11 +217,9 @@ static struct str ruleset_text(const struct services_input *in, const struct rul
 	if (!in->bridge_netfilter)
 		buf_addf(&b, "\t\tct status dnat ip saddr %.*s oifname \"%.*s\" masquerade\n",
 			 STR_ARG(in->pod_cidr), STR_ARG(in->bridge));
-	buf_addz(&b, "\t}\n"
-		     "\tchain forward { type filter hook forward priority -1; policy accept;\n"
-		     "\t\tip daddr . meta l4proto . th dport @empty reject\n\t}\n"
-		     "\tchain refuse { type filter hook output priority -1; policy accept;\n"
-		     "\t\tip daddr . meta l4proto . th dport @empty reject\n\t}\n");
+	buf_addz(&b, "\t}\n");
+	ruleset_refuse(&b, "forward");
+	ruleset_refuse(&b, "output");
 	if (rs->chains.n)
 		buf_add(&b, buf_str(&rs->chains));
 	buf_addz(&b, "}\n");
