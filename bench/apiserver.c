@@ -3,7 +3,7 @@
  * The figures of DESIGN section 6 for `isoplane apiserver`, measured as upstream's were: requests
  * over TLS from 16 clients, 1 KB objects, CPU time of the server's process.
  *
- *     bench-apiserver [ISOPLANE [PORT]]
+ *     bench-apiserver [ISOPLANE [PORT]], or bench/apiserver
  */
 
 #include <dirent.h>
@@ -192,9 +192,11 @@ static struct err *do_op(struct bench *b, int client, const struct op *op, int w
 		http_headers_add(a, &req.headers, STR("accept-encoding"), op->accept_encoding);
 	TRY(http_client_do(b->clients[client], a, &req, MAX_BODY, &resp));
 	if (resp.status != want)
-		return err_new(ERR_UNKNOWN, "%s " STR_FMT ": %d " STR_FMT, op->method,
-			       STR_ARG(op->target), resp.status,
-			       STR_ARG(str_sub(resp.body, 0, MIN(resp.body.n, 300))));
+		return err_set_status(
+			err_new(ERR_UNKNOWN, "%s " STR_FMT ": %d " STR_FMT, op->method,
+				STR_ARG(op->target), resp.status,
+				STR_ARG(str_sub(resp.body, 0, MIN(resp.body.n, 300)))),
+			resp.status);
 	return NULL;
 }
 
@@ -443,7 +445,10 @@ static void row(const char *name, double ours, const char *unit, double target, 
 
 static void row_failed(const char *name, struct err *e)
 {
-	printf("%-34s not measured: %.*s\n", name, STR_ARG(err_msg(e)));
+	struct str why =
+		err_http_status(e) == 415 ? STR("this server does not serve it") : err_msg(e);
+
+	printf("%-34s not measured: %.*s\n", name, STR_ARG(str_sub(why, 0, MIN(why.n, 200))));
 	err_ignore(e, "it is in the table");
 }
 
