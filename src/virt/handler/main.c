@@ -55,7 +55,8 @@ static struct err *main_run(struct client *c, void *ctx)
 	e = fiber_group_join(g);
 	fiber_mask_cancel();
 	node_leave(h);
-	controller_free(h->controller);
+	/* Connections tell the controller of changes as long as there is one. */
+	h->controller = controller_free(h->controller);
 	map_for_each(it, &h->vms) {
 		handler_vm_free(it->val);
 	}

@@ -53,7 +53,8 @@ static void sync_launcher_changed(void *ctx)
 {
 	struct handler_vm *vm = ctx;
 
-	controller_enqueue(vm->h->controller, str_from(vm->key));
+	if (vm->h->controller)
+		controller_enqueue(vm->h->controller, str_from(vm->key));
 }
 
 static struct handler_vm *sync_vm(struct handler *h, struct str key, struct str uid)
