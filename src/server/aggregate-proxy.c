@@ -194,7 +194,7 @@ static bool proxy_is_upgrade(const struct http_request *http)
 static struct err *proxy_upgrade(struct api_request *rq, struct http_client *client,
 				 struct http_client_request *req)
 {
-	_cleanup_(stream_freep) struct stream *theirs = NULL, *ours = NULL;
+	struct stream *theirs = NULL, *ours = NULL;
 	struct http_client_response resp = { 0 };
 	struct str upgrade = http_headers_find(&rq->http->headers, "upgrade");
 	struct err *e;
