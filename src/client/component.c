@@ -169,6 +169,8 @@ static struct err *component_main_fiber(void *arg)
 	signal_source_del(&run->term);
 	signal_source_del(&run->intr);
 	run->fiber = fiber_unref(run->fiber);
+	/* Fibers that the component left behind still use the client. */
+	fiber_stop_others();
 	run->client = client_free(run->client);
 	return e;
 }

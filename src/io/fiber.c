@@ -557,8 +557,7 @@ struct fiber_main {
 	void *arg;
 };
 
-/* What is still running when the main fiber ended gets a second to clean up. */
-static void fiber_stop_others(void)
+void fiber_stop_others(void)
 {
 	struct mono start = mono_now();
 	struct fiber *f, *tmp;

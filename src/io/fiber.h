@@ -92,6 +92,11 @@ void fiber_group_add(struct fiber_group *g, const char *name, fiber_fn fn, void 
 /* SUSPENDS until all ended; the first error cancels the rest and is returned. Frees g. */
 MUST_USE SUSPENDS struct err *fiber_group_join(struct fiber_group *g);
 
+/*
+ * SUSPENDS: cancels all other fibers and gives them a second to end. For the end of a process,
+ * before what they share is freed; fiber_main() does it last of all.
+ */
+SUSPENDS void fiber_stop_others(void);
 /* Runs fn as the main fiber of a new loop until it ends (tests, CLI tools, component mains). */
 MUST_USE struct err *fiber_main(fiber_fn fn, void *arg);
 /* Prints the fiber tree (name, wait, age, deadline) to standard error; installed on SIGUSR1. */

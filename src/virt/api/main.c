@@ -154,7 +154,7 @@ static struct err *apply_material(struct virt_api *api, struct http_server *serv
 /* Watches over the certificates; the first time it opens the listener with them. */
 static struct err *keep_certificates(struct virt_api *api, struct http_server *server)
 {
-	struct arena *have = NULL;
+	_cleanup_arena_ struct arena *have = NULL;
 	struct material now = { 0 };
 	bool listening = false;
 
@@ -179,7 +179,7 @@ static struct err *keep_certificates(struct virt_api *api, struct http_server *s
 			listening = true;
 			log_info(NULL, "serving", KV_STR("address", opt_address));
 		}
-		if (err_is(e, ERR_CANCELED))
+		if (e && err_is(e, ERR_CANCELED))
 			return e;
 		err_log(NULL, LOG_DEBUG, "certificates are not there yet", e);
 		TRY(fiber_sleep_ms(listening ? REFRESH_MS : FIRST_RETRY_MS));
