@@ -73,9 +73,15 @@ static void discovery_add_resources(struct arena *a, struct discovery *d, struct
 static void discovery_add_failure(struct arena *a, struct discovery *d, struct str gv,
 				  const struct err *e)
 {
+	/* upstream's words for an aggregated group whose server does not answer */
+	struct str why =
+		err_http_status(e) >= 500
+			? arena_fmt(a, "stale GroupVersion discovery: " STR_FMT, STR_ARG(gv))
+			: arena_str(a, err_msg(e));
+
 	d->failures = discovery_grow(a, d->failures, d->n_failures, &d->cap_failures,
 				     sizeof(*d->failures));
-	d->failures[d->n_failures++] = (struct discovery_failure){ gv, arena_str(a, err_msg(e)) };
+	d->failures[d->n_failures++] = (struct discovery_failure){ gv, why };
 }
 
 static struct err *discovery_group_version(struct client *c, struct arena *a, struct discovery *d,
