@@ -76,14 +76,20 @@ uint64_t rand_below(uint64_t n)
 
 struct str rand_uuid(struct arena *a)
 {
+	static const char hex[] = "0123456789abcdef";
+	char *p = arena_alloc(a, 37), *at = p;
 	unsigned char b[16];
 
 	rand_bytes(b, sizeof(b));
 	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
 	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-	return arena_fmt(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-			 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11],
-			 b[12], b[13], b[14], b[15]);
+	for (size_t i = 0; i < sizeof(b); i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		*at++ = hex[b[i] >> 4];
+		*at++ = hex[b[i] & 15];
+	}
+	return str_make(p, 36);
 }
 
 struct str rand_suffix(struct arena *a, size_t n)

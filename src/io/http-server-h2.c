@@ -284,9 +284,26 @@ static void h2_fill(struct http_conn *c)
 		c->closing = true;
 }
 
+/*
+ * What differs in every response is kept out of the compression table: it would never be found
+ * there, only searched past and push out what is.
+ */
+static bool h2_is_unique(struct str name)
+{
+	static const struct str names[] = { STR_INIT("audit-id"), STR_INIT("content-length"),
+					    STR_INIT("etag"), STR_INIT("location") };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (str_eq(name, names[i]))
+			return true;
+	return false;
+}
+
 static nghttp2_nv h2_nv(struct str name, struct str value)
 {
-	return (nghttp2_nv){ .name = (uint8_t *)(uintptr_t)name.p,
+	return (nghttp2_nv){ .flags = h2_is_unique(name) ? NGHTTP2_NV_FLAG_NO_INDEX
+							 : NGHTTP2_NV_FLAG_NONE,
+			     .name = (uint8_t *)(uintptr_t)name.p,
 			     .namelen = name.n,
 			     .value = (uint8_t *)(uintptr_t)value.p,
 			     .valuelen = value.n };
