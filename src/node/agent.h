@@ -16,6 +16,7 @@
 struct client;
 struct cri;
 struct devices;
+struct dns_server;
 struct err;
 struct event_recorder;
 struct images;
@@ -46,6 +47,7 @@ struct agent {
 	struct pod_workers *workers;
 	struct devices *devices;
 	struct images *images;
+	struct dns_server *dns; /* NULL: Pods use the host's resolver */
 	int64_t cpu_capacity_milli, memory_capacity;
 };
 

@@ -2,10 +2,12 @@
 
 #include "node/dns.h"
 
+#include "api/meta.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/file.h"
 #include "node/agent.h"
+#include "node/dns-server.h"
 #include "json/json.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
@@ -48,11 +50,11 @@ static void dns_of_host(struct arena *a, struct dns_list *servers, struct dns_li
 		line = str_trim(line);
 		if (!str_cut(&line, ' ', &word))
 			continue;
-		if (str_eqz(word, "nameserver"))
+		if (str_eqz(word, "nameserver") && servers)
 			dns_add(a, servers, str_trim(line));
 		else if (str_eqz(word, "search"))
 			dns_add_words(a, searches, line);
-		else if (str_eqz(word, "options"))
+		else if (str_eqz(word, "options") && options)
 			dns_add_words(a, options, line);
 	}
 }
@@ -80,6 +82,18 @@ static char **dns_array(struct arena *a, const struct dns_list *l, size_t *ret_n
 	return v;
 }
 
+/* Whether the Pod's policy asks for cluster DNS, and there is one. */
+static bool dns_wants_cluster(const struct agent *ag, const struct json *pod)
+{
+	struct str policy = json_str_at(pod, "spec.dnsPolicy");
+
+	if (!ag->dns)
+		return false;
+	if (str_eqz(policy, "ClusterFirstWithHostNet"))
+		return true;
+	return str_eqz(policy, "ClusterFirst") && !json_bool_at(pod, "spec.hostNetwork", false);
+}
+
 CRI(DNSConfig) * dns_config_of_pod(struct agent *ag, struct arena *a, const struct json *pod)
 {
 	struct dns_list *servers = arena_new_obj(a, struct dns_list);
@@ -87,13 +101,21 @@ CRI(DNSConfig) * dns_config_of_pod(struct agent *ag, struct arena *a, const stru
 	struct dns_list *options = arena_new_obj(a, struct dns_list);
 	const struct json *cfg = json_at(pod, "spec.dnsConfig");
 	bool none = str_eqz(json_str_at(pod, "spec.dnsPolicy"), "None");
+	bool cluster = dns_wants_cluster(ag, pod);
 	CRI(DNSConfig) * dns;
 
-	(void)ag;
-	if (!none && !cfg)
+	if (!none && !cfg && !cluster)
 		return NULL;
+	if (cluster) {
+		dns_add(a, servers, ag->cfg.ip);
+		dns_add(a, searches,
+			arena_fmt(a, "%.*s.svc." CLUSTER_DOMAIN, STR_ARG(meta_namespace(pod))));
+		dns_add(a, searches, STR("svc." CLUSTER_DOMAIN));
+		dns_add(a, searches, STR(CLUSTER_DOMAIN));
+		dns_add(a, options, STR("ndots:5"));
+	}
 	if (!none)
-		dns_of_host(a, servers, searches, options);
+		dns_of_host(a, cluster ? NULL : servers, searches, cluster ? NULL : options);
 	dns_of_config(a, cfg, servers, searches, options);
 	dns = arena_new_obj(a, CRI(DNSConfig));
 	runtime__v1__dnsconfig__init(dns);

@@ -18,6 +18,7 @@
 #include "node/agent.h"
 #include "node/cri.h"
 #include "node/devices.h"
+#include "node/dns-server.h"
 #include "node/housekeeping.h"
 #include "node/images.h"
 #include "node/local-volume.h"
@@ -146,6 +147,7 @@ static struct err *agent_run(struct client *c, void *ctx)
 	TRY(node_status_start(ag));
 	TRY(server_start(ag));
 	TRY(services_start(ag));
+	err_log(NULL, LOG_WARN, "no cluster DNS: Pods use the host's", dns_server_start(ag));
 	TRY(local_volumes_start(ag));
 	TRY(informer_wait_synced(ag->services));
 	TRY(pod_workers_start(ag));
