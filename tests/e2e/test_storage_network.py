@@ -109,12 +109,12 @@ def test_network_attachment(ns):
 
     ip = wait_for("address of the machine on the second network", lab_ip, BOOT)
     assert ip.startswith("10.55.0.")
-    wait_for("Pod -> VM", lambda: "sha256" in ns.kubectl(
-        "exec", "lab-pod", "--", "wget", "-T", "3", "-qO-", f"http://{ip}/").stdout or True, BOOT)
+    wait_for("Pod -> VM", lambda: "isoplane demo guest" in ns.kubectl(
+        "exec", "lab-pod", "--", "timeout", "3", "wget", "-qO-", f"http://{ip}/").stdout, BOOT)
     from test_machines import Console
     with Console(ns.box, ns, "lab-vmi") as con:
         con.login()
-        con.send(f"wget -T 5 -qO- http://{lab['ips'][0]}/\n")
+        con.send(f"timeout 5 wget -qO- http://{lab['ips'][0]}/\n")
         con.expect(b"hello from the lab network")
 
 
