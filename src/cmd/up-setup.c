@@ -84,7 +84,7 @@ static struct err *up_make_bridge(struct up *u)
 /* One instance at a time chooses: the bridge shows the next one what is taken. */
 static struct err *up_take_network(struct up *u)
 {
-	const char *path = "/run/isoplane/network.lock";
+	const char *path = "/run/isoplane.lock";
 	int fd;
 	struct err *e;
 

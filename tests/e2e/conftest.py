@@ -122,7 +122,8 @@ class Box:
         out = {}
         for pid in pathlib.Path(f"/proc/{self.up.pid}/task/{self.up.pid}/children").read_text().split():
             argv = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if len(argv) > 1:
+            # containerd is a child, too, and no component: it stays
+            if len(argv) > 1 and argv[0] == b"isoplane":
                 out[argv[1].decode()] = int(pid)
         return out
 

@@ -150,7 +150,7 @@ def kill_tree_of(box):
     """Power cut: every process that belongs to the instance, its mounts and network namespaces."""
     marks = [str(box.dir).encode()]
     run = [p for p in pathlib.Path("/run/isoplane").iterdir()
-           if str(box.dir) in (p / "instance.json").read_text()]
+           if (p / "instance.json").exists() and str(box.dir) in (p / "instance.json").read_text()]
     marks += [str(p).encode() for p in run]
     ours = set()
 
