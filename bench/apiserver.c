@@ -540,6 +540,7 @@ int main(int argc, char **argv)
 {
 	struct bench b = { .binary = argc > 1 ? argv[1] : "build/isoplane",
 			   .port = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 16643 };
+	char log[sizeof(b.dir) + 8];
 	struct err *e;
 
 	snprintf(b.dir, sizeof(b.dir), "/tmp/bench-apiserver-XXXXXX");
@@ -551,6 +552,9 @@ int main(int argc, char **argv)
 	e = fiber_main(bench_run, &b);
 	process_free(b.proc);
 	err_ignore(file_remove_tree(b.dir), "only a leftover");
+	snprintf(log, sizeof(log), "%s.log", b.dir);
+	if (!e)
+		unlink(log);
 	if (!e)
 		return 0;
 	fprintf(stderr, "bench-apiserver: %.*s\n", STR_ARG(err_msg(e)));
