@@ -49,6 +49,8 @@ struct devices {
 	struct agent *agent;
 	struct grpc_server *server;
 	struct list plugins;
+	size_t alive;      /* plugins not freed yet: some go on in their fiber for a moment */
+	struct waitq idle; /* alive is 0 */
 	char *dir;
 	struct arena *arena;
 	struct json *allocations; /* [{PodUID, ContainerName, ResourceName, DeviceIDs: [..]}] */
@@ -151,6 +153,8 @@ static struct err *plugin_follow(struct plugin *pl)
 
 static void plugin_free(struct plugin *pl)
 {
+	if (--pl->set->alive == 0)
+		waitq_wake_all(&pl->set->idle);
 	grpc_client_free(pl->client);
 	map_fini(&pl->devices);
 	free(pl->resource);
@@ -217,6 +221,7 @@ static struct err *devices_register(struct grpc_call *call, struct arena *a, con
 		plugin_drop(pl);
 	pl = mem_new(struct plugin);
 	pl->set = d;
+	d->alive++;
 	pl->resource = mem_strdup(str_from(rq->resource_name));
 	pl->endpoint = mem_strdup(str_from(rq->endpoint));
 	pl->pre_start = rq->options && rq->options->pre_start_required;
@@ -256,10 +261,34 @@ struct err *devices_start(struct agent *ag, struct devices **ret)
 	d->dir = mem_strdup(dir);
 	d->arena = arena_new();
 	list_init(&d->plugins);
+	waitq_init(&d->idle);
 	checkpoint_read(d);
 	TRY(stream_listen(arena_fmt(a, "unix:%s/kubelet.sock", d->dir), &fd));
 	d->server = grpc_server_new(ag->loop, fd, devices_methods, d);
 	*ret = d;
+	return NULL;
+}
+
+struct devices *devices_free(struct devices *d)
+{
+	struct plugin *pl, *tmp;
+
+	if (!d)
+		return NULL;
+	grpc_server_free(d->server);
+	list_for_each_safe(pl, tmp, &d->plugins, link)
+		plugin_drop(pl);
+	while (d->alive) {
+		struct err *e = waitq_wait(&d->idle);
+
+		if (e) {
+			err_ignore(e, "cut short: the process ends");
+			return NULL;
+		}
+	}
+	arena_free(d->arena);
+	free(d->dir);
+	free(d);
 	return NULL;
 }
 

@@ -20,6 +20,7 @@ struct err;
 /* lifecycle */
 /* Listens in KUBELET_ROOT/device-plugins. */
 MUST_USE struct err *devices_start(struct agent *ag, struct devices **ret);
+SUSPENDS struct devices *devices_free(struct devices *d);
 
 /* What the plugins answered for one container. */
 struct device_allocation {

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "health.pb-c.h"
 #include "io/grpc.h"
 #include "io/http-client.h"
 #include "io/stream.h"
@@ -108,6 +109,25 @@ static struct err *hook_tcp(const struct hook *h, struct arena *a, const struct 
 	return NULL;
 }
 
+static struct err *hook_grpc(const struct hook *h, struct arena *a, const struct json *grpc)
+{
+	Grpc__Health__V1__HealthCheckRequest req;
+	Grpc__Health__V1__HealthCheckResponse *resp = NULL;
+	struct grpc_client *c = grpc_client_new(arena_fmt(a, "%.*s:%lld", STR_ARG(h->pod_ip),
+							  (long long)json_int_at(grpc, "port", 0)));
+	struct err *e;
+
+	grpc__health__v1__health_check_request__init(&req);
+	req.service = arena_strz(a, json_str_at(grpc, "service"));
+	e = grpc_unary(c, a, "/grpc.health.v1.Health/Check", &req.base,
+		       &grpc__health__v1__health_check_response__descriptor, &resp);
+	grpc_client_free(c);
+	TRY(e);
+	if (resp->status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
+		return NULL;
+	return err_new(ERR_UNKNOWN, "service unhealthy (responded with %d)", (int)resp->status);
+}
+
 struct err *hook_run(const struct hook *h, struct arena *a, const struct json *handler,
 		     int64_t timeout_ms)
 {
@@ -121,6 +141,8 @@ struct err *hook_run(const struct hook *h, struct arena *a, const struct json *h
 		e = hook_http(h, a, x);
 	else if ((x = json_get(handler, "tcpSocket")))
 		e = hook_tcp(h, a, x);
+	else if ((x = json_get(handler, "grpc")))
+		e = hook_grpc(h, a, x);
 	else if ((x = json_get(handler, "sleep")))
 		e = fiber_sleep_ms(MIN(json_int_at(x, "seconds", 0) * 1000, timeout_ms));
 	else

@@ -185,6 +185,8 @@ static struct err *devices_fiber(void *arg)
 	TRY(devices_allocate(restarted, a, other, c, &none));
 	assert_str(none.envs[0].value, "zero");
 	waitq_wake_all(&plugin_end);
+	devices_free(d);
+	devices_free(restarted);
 	grpc_server_free(plugin);
 	return NULL;
 }
