@@ -27,7 +27,7 @@
  * Unread request body that is skipped to keep a connection. More than the largest body anyone may
  * send, so that a client that writes all before it reads sees why it was refused.
  */
-#define HTTP_DISCARD_LIMIT (4 * 1024 * 1024)
+#define HTTP_DISCARD_LIMIT  (4 * 1024 * 1024)
 #define HTTP_UNKNOWN_LENGTH UINT64_MAX
 #define HTTP_MAX_STREAMS    250
 
