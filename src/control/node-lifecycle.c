@@ -29,14 +29,14 @@
 #define NODE_LEASE_NS "kube-node-lease"
 
 struct node_health {
-	char *renewed; /* the lease's renewTime and the Ready heartbeat, as last seen */
-	struct mono seen;
+	struct mono seen; /* when it renewed last */
 };
 
 struct node_lifecycle {
 	struct control *control;
 	struct controller *controller;
 	struct informer *nodes, *leases;
+	struct informer_handler on_node, on_lease;
 	struct informer_index *pods_by_node;
 	struct map health;
 };
@@ -66,39 +66,41 @@ static struct node_health *node_health_get(struct node_lifecycle *nl, struct str
 
 	if (!h) {
 		h = mem_new(struct node_health);
-		h->renewed = mem_strdup(STR_EMPTY);
 		h->seen = mono_now();
 		map_put(&nl->health, name, h);
 	}
 	return h;
 }
 
-static void node_health_forget(struct node_lifecycle *nl, struct str name)
+static struct str node_heartbeat(const struct obj *o)
 {
-	struct node_health *h = map_del(&nl->health, name);
+	const struct json *ready = condition_find(json_get(obj_tree(o), "status"), "Ready");
 
-	if (h) {
-		free(h->renewed);
-		free(h);
-	}
+	return json_as_str(json_get(ready, "lastHeartbeatTime"));
 }
 
-/* How long the node has been silent. */
-static int64_t node_silence_ms(struct node_lifecycle *nl, struct arena *a, const struct json *node)
+static void node_on_node(struct informer_handler *h, const struct obj *old_obj,
+			 const struct obj *new_obj)
 {
-	struct node_health *h = node_health_get(nl, meta_name(node));
-	const struct obj *lease = informer_find(nl->leases, STR(NODE_LEASE_NS), meta_name(node));
-	const struct json *ready = condition_find(json_get(node, "status"), "Ready");
-	struct str renew = lease ? json_str_at(obj_tree(lease), "spec.renewTime") : STR_EMPTY;
-	struct str beat = json_as_str(json_get(ready, "lastHeartbeatTime"));
-	struct str now = arena_fmt(a, STR_FMT "|" STR_FMT, STR_ARG(renew), STR_ARG(beat));
+	struct node_lifecycle *nl = container_of(h, struct node_lifecycle, on_node);
 
-	if (!str_eqz(now, h->renewed)) {
-		free(h->renewed);
-		h->renewed = mem_strdup(now);
-		h->seen = mono_now();
-	}
-	return mono_ms_since(h->seen);
+	if (!new_obj)
+		free(map_del(&nl->health, old_obj->name));
+	else if (!old_obj || !str_eq(node_heartbeat(old_obj), node_heartbeat(new_obj)))
+		node_health_get(nl, new_obj->name)->seen = mono_now();
+}
+
+static void node_on_lease(struct informer_handler *h, const struct obj *old_obj,
+			  const struct obj *new_obj)
+{
+	struct node_lifecycle *nl = container_of(h, struct node_lifecycle, on_lease);
+	struct str renewed = new_obj ? json_str_at(obj_tree(new_obj), "spec.renewTime") : STR_EMPTY;
+
+	/* a lease without its Node is remembered once there is one */
+	if (!new_obj || !informer_find(nl->nodes, STR_EMPTY, new_obj->name))
+		return;
+	if (!old_obj || !str_eq(renewed, json_str_at(obj_tree(old_obj), "spec.renewTime")))
+		node_health_get(nl, new_obj->name)->seen = mono_now();
 }
 
 /* conditions */
@@ -300,12 +302,10 @@ static struct err *node_sync(void *ctx, struct arena *a, struct str name)
 	struct json *node;
 	int64_t silent;
 
-	if (!o) {
-		node_health_forget(nl, name);
+	if (!o)
 		return NULL;
-	}
 	TRY(obj_parse(a, o, STR("v1"), STR("Node"), &node));
-	silent = node_silence_ms(nl, a, node);
+	silent = mono_ms_since(node_health_get(nl, name)->seen);
 	if (silent >= NODE_GRACE_MS) {
 		TRY(node_mark_unknown(nl, a, node));
 		controller_enqueue_after(nl->controller, name, NODE_GRACE_MS / 4);
@@ -330,6 +330,10 @@ void node_lifecycle_start(struct control *c)
 		c->loop, c->client,
 		&(struct informer_opts){ .gvr = gvr_leases, .ns = STR(NODE_LEASE_NS) });
 	nl.pods_by_node = control_pods_by_node(c);
+	nl.on_node.event = node_on_node;
+	nl.on_lease.event = node_on_lease;
+	informer_add_handler(nl.nodes, &nl.on_node);
+	informer_add_handler(nl.leases, &nl.on_lease);
 	nl.controller = controller_new(c->loop, &opts);
 	controller_watch(nl.controller, nl.nodes);
 	controller_start(nl.controller);

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "io/fiber.h"
+#include "io/loop.h"
 #include "io/stream.h"
 
 /*
@@ -32,9 +33,13 @@
 #define H2_STREAM_WINDOW (256 * 1024)
 #define H2_CONN_WINDOW   (64 * 1024 * 1024)
 #define H2_MAX_STREAMS   250
+/* A client that hears nothing while it waits asks, and gives up without an answer. */
+#define H2_IDLE_MS 30000
+#define H2_PING_MS 15000
 
 struct h2_conn {
 	struct h2_opts opts;
+	struct loop *loop;
 	struct stream *st;
 	nghttp2_session *session;
 	struct list streams;
@@ -44,6 +49,8 @@ struct h2_conn {
 	unsigned users;  /* the owner and the streams */
 	unsigned n_streams;
 	bool owned, dead, draining;
+	struct timer health; /* opts.check_peer */
+	struct mono heard;
 	char why[128];
 };
 
@@ -70,6 +77,7 @@ static void h2_conn_maybe_free(struct h2_conn *c)
 {
 	if (c->fibers || c->users)
 		return;
+	timer_cancel(&c->health);
 	c->reader = fiber_unref(c->reader);
 	c->writer = fiber_unref(c->writer);
 	nghttp2_session_del(c->session);
@@ -136,12 +144,32 @@ static void h2_conn_kick(struct h2_conn *c)
 	waitq_wake_one(&c->writable);
 }
 
+static void h2_conn_check(struct timer *t)
+{
+	struct h2_conn *c = container_of(t, struct h2_conn, health);
+	int64_t ms = mono_ms_since(c->heard);
+
+	if (c->dead)
+		return;
+	if (c->n_streams && ms > H2_IDLE_MS + H2_PING_MS) {
+		h2_conn_fail(c, err_new(ERR_IO, "no answer to a ping"));
+		return;
+	}
+	if (c->n_streams && ms > H2_IDLE_MS) {
+		nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL);
+		h2_conn_kick(c);
+	}
+	timer_start(c->loop, &c->health, H2_PING_MS);
+}
+
 /* streams, as nghttp2 tells of them */
 
 static struct h2_stream *h2_stream_new(struct h2_conn *c)
 {
 	struct h2_stream *s = mem_new(struct h2_stream);
 
+	if (!c->n_streams)
+		c->heard = mono_now(); /* silence before somebody waited is none */
 	s->conn = c;
 	s->arena = arena_new();
 	waitq_init(&s->readable);
@@ -333,6 +361,7 @@ static struct err *h2_read_loop(struct h2_conn *c, uint8_t *p)
 		TRY(stream_read(c->st, p, H2_IO_SIZE, &n));
 		if (!n || c->dead)
 			return NULL;
+		c->heard = mono_now();
 		rv = nghttp2_session_mem_recv(c->session, p, n);
 		if (rv < 0)
 			return err_new(ERR_PROTOCOL, "HTTP/2: %s", nghttp2_strerror((int)rv));
@@ -431,8 +460,13 @@ struct h2_conn *h2_conn_new(struct loop *l, struct stream *st, const struct h2_o
 	};
 	struct h2_conn *c = mem_new(struct h2_conn);
 
+	c->loop = l;
 	c->opts = *opts;
 	c->st = st;
+	c->heard = mono_now();
+	c->health.fn = h2_conn_check;
+	if (opts->check_peer)
+		timer_start(l, &c->health, H2_PING_MS);
 	list_init(&c->streams);
 	waitq_init(&c->writable);
 	c->owned = true;

@@ -20,6 +20,8 @@ struct stream;
 
 struct h2_opts {
 	bool server;
+	/* Ping a peer that is silent while streams wait (gRPC servers take pings for an attack). */
+	bool check_peer;
 	/*
 	 * Server: a request's headers are complete. Runs in the reader fiber and must not suspend:
 	 * it spawns a fiber that serves and frees the stream.

@@ -392,7 +392,7 @@ static struct h2_conn *http_client_find_h2(struct http_client *cl)
 /* In the first free place; else in the last one's, whose streams go on without us. */
 static struct h2_conn *http_client_add_h2(struct http_client *cl, struct stream *st)
 {
-	static const struct h2_opts opts = { .server = false };
+	static const struct h2_opts opts = { .check_peer = true };
 	size_t i = 0;
 
 	while (i < H2_MAX_CONNS - 1 && cl->h2[i] && !h2_conn_dead(cl->h2[i]))
