@@ -64,7 +64,12 @@ static void http_conn_on_timer(struct timer *t)
 	}
 	log_debug(NULL, "http connection timed out", KV_STR("peer", stream_peer_address(c->st)),
 		  KV_INT("phase", c->phase));
-	http_conn_kill(c);
+	/* With a GOAWAY, a client whose request crosses the end on its way knows that it may retry.
+	 */
+	if (c->phase == HTTP_IDLE && !c->blocked)
+		c->codec->drain(c);
+	else
+		http_conn_kill(c);
 }
 
 void http_conn_set_phase(struct http_conn *c, enum http_phase phase)

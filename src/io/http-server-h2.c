@@ -281,7 +281,7 @@ static void h2_fill(struct http_conn *c)
 	if (n < 0)
 		http_conn_kill(c);
 	else if (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
-		c->closing = true;
+		c->closing = c->linger = true;
 }
 
 /*

@@ -798,6 +798,25 @@ FIBER_TEST(h2_table)
 	return NULL;
 }
 
+FIBER_TEST(h2_idle_connections_end)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const struct http_client_request req = { .target = STR("/x") };
+	struct http_client_response resp;
+	struct http_client *c;
+
+	begin(5);
+	c = h2_client();
+	for (int i = 0; i < 5; i++) {
+		TRY(http_client_do(c, a, &req, BIG, &resp));
+		assert_int_equal(resp.status, 200);
+		TRY(fiber_sleep_ms(3 * i));
+	}
+	http_client_free(c);
+	end();
+	return NULL;
+}
+
 FIBER_TEST(h2_large_bodies)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -1036,5 +1055,6 @@ TEST_MAIN(T(h1_table), T(h1_byte_by_byte), T(h1_large_heads), T(h1_keep_alive_an
 	  T(h1_large_body_in_pieces), T(h1_upgrade), T(h1_client_goes_away), T(h1_timeouts),
 	  T(push_writes_and_ends), T(push_back_pressure), T(push_from_a_handler_that_goes_on),
 	  T(push_ends_with_its_client), T(drain_lets_exchanges_finish), T(h2_table),
-	  T(h2_large_bodies), T(h2_reset_cancels_the_handler), T(h2_streams_side_by_side),
-	  T(h2_push), T(tls_h1), T(tls_h2), T(tls_slow_reader_and_upgrade))
+	  T(h2_idle_connections_end), T(h2_large_bodies), T(h2_reset_cancels_the_handler),
+	  T(h2_streams_side_by_side), T(h2_push), T(tls_h1), T(tls_h2),
+	  T(tls_slow_reader_and_upgrade))
