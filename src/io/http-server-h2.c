@@ -280,8 +280,12 @@ static void h2_fill(struct http_conn *c)
 	}
 	if (n < 0)
 		http_conn_kill(c);
-	else if (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
-		c->closing = c->linger = true;
+	else if (!nghttp2_session_want_read(h->session) &&
+		 !nghttp2_session_want_write(h->session)) {
+		c->closing = true;
+		/* Not at the server's own end, which nobody should wait for. */
+		c->linger = !c->server->draining;
+	}
 }
 
 /*
