@@ -434,7 +434,7 @@ static struct err *launcher_wait_end(struct launcher *l)
 	while (!l->exit_asked && machine_is_final(l->machine)) {
 		int64_t left = (until.ns - mono_now().ns) / NS_PER_MS;
 
-		if (left <= 0)
+		if (left <= 0 || (l->terminated && l->n_conns == 0))
 			break;
 		TRY(waitq_wait_ms(&l->ended, left, &woken));
 	}

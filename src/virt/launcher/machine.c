@@ -24,9 +24,10 @@
 #include "virt/launcher/vm.h"
 #include "json/json.h"
 
-#define MACHINE_POWER_BUTTON_MS 5000 /* between two presses */
-#define MACHINE_TERM_MS         5000 /* SIGTERM to SIGKILL */
-#define MACHINE_STDERR_KEEP     2048
+#define MACHINE_POWER_BUTTON_MS     1000 /* between the first two presses, doubling */
+#define MACHINE_POWER_BUTTON_MAX_MS 8000
+#define MACHINE_TERM_MS             5000 /* SIGTERM to SIGKILL */
+#define MACHINE_STDERR_KEEP         2048
 
 static const char *const machine_state_names[] = {
 	[MACHINE_NOSTATE] = "NoState", [MACHINE_STARTING] = "Starting",
@@ -437,6 +438,7 @@ static struct err *machine_terminate(struct machine *m)
 
 static struct err *machine_stop(void *arg)
 {
+	int64_t pause_ms = MACHINE_POWER_BUTTON_MS;
 	struct machine *m = arg;
 	bool woken;
 
@@ -450,8 +452,8 @@ static struct err *machine_stop(void *arg)
 		if (m->state == MACHINE_RUNNING)
 			err_log(NULL, LOG_WARN, "cannot press the power button",
 				machine_command(m, "system_powerdown", NULL));
-		TRY(waitq_wait_ms(&m->shutdown_changed, MIN(left, MACHINE_POWER_BUTTON_MS),
-				  &woken));
+		TRY(waitq_wait_ms(&m->shutdown_changed, MIN(left, pause_ms), &woken));
+		pause_ms = MIN(pause_ms * 2, (int64_t)MACHINE_POWER_BUTTON_MAX_MS);
 	}
 	return NULL;
 }
