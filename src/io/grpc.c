@@ -31,6 +31,7 @@ struct grpc_client {
 	struct h2_conn *conn;
 	bool connecting;
 	struct waitq connected;
+	const char *header_name, *header_value; /* NULL: none */
 };
 
 struct grpc_call {
@@ -224,6 +225,12 @@ struct grpc_client *grpc_client_free(struct grpc_client *c)
 	return NULL;
 }
 
+void grpc_client_set_header(struct grpc_client *c, const char *name, const char *value)
+{
+	c->header_name = name;
+	c->header_value = value;
+}
+
 static struct err *grpc_client_connect(struct grpc_client *c)
 {
 	static const struct h2_opts opts = { .server = false };
@@ -262,6 +269,8 @@ static struct err *grpc_call_open(struct grpc_client *c, const char *method,
 	http_headers_add(a, &h, STR("content-type"), STR("application/grpc"));
 	http_headers_add(a, &h, STR("user-agent"), STR("isoplane"));
 	http_headers_add(a, &h, STR("te"), STR("trailers"));
+	if (c->header_name)
+		http_headers_add(a, &h, str_from(c->header_name), str_from(c->header_value));
 	TRY(h2_stream_open(c->conn, &h, false, ret));
 	return req ? grpc_send_message(*ret, req) : NULL;
 }

@@ -21,6 +21,8 @@ struct loop;
 /* address as for stream_connect. Connects lazily, reconnects by itself. */
 struct grpc_client *grpc_client_new(struct str address);
 struct grpc_client *grpc_client_free(struct grpc_client *c);
+/* Metadata sent with every call (one pair; both are static). */
+void grpc_client_set_header(struct grpc_client *c, const char *name, const char *value);
 /*
  * Unary. method is "/runtime.v1.RuntimeService/RunPodSandbox". The response is allocated in the
  * arena (never protobuf_c_message_free_unpacked it).

@@ -393,6 +393,23 @@ struct err *cri_image_status(struct cri *c, struct arena *a, struct str image,
 	return NULL;
 }
 
+struct err *cri_image_info(struct cri *c, struct arena *a, struct str image, struct str *ret)
+{
+	CRI(ImageStatusRequest) req = RUNTIME__V1__IMAGE_STATUS_REQUEST__INIT;
+	CRI(ImageSpec) spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+	CRI(ImageStatusResponse) * resp;
+
+	spec.image = cri_z(a, image);
+	req.image = &spec;
+	req.verbose = true;
+	TRY(cri_call(c, a, IMAGES("ImageStatus"), &req.base,
+		     &runtime__v1__image_status_response__descriptor, &resp));
+	*ret = cri_pair_find(resp->info, resp->n_info, "info");
+	if (!resp->image || !ret->n)
+		return err_new(ERR_NOT_FOUND, "image '%.*s' is not there", STR_ARG(image));
+	return NULL;
+}
+
 struct err *cri_list_images(struct cri *c, struct arena *a, const CRI(ListImagesResponse) * *ret)
 {
 	CRI(ListImagesRequest) req = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;

@@ -85,6 +85,9 @@ MUST_USE SUSPENDS struct err *cri_port_forward_url(struct cri *c, struct arena *
 /* *ret is NULL when the image is not there. */
 MUST_USE SUSPENDS struct err *cri_image_status(struct cri *c, struct arena *a, struct str image,
 					       const CRI(Image) * *ret);
+/* The runtime's own JSON about it. */
+MUST_USE SUSPENDS struct err *cri_image_info(struct cri *c, struct arena *a, struct str image,
+					     struct str *ret);
 MUST_USE SUSPENDS struct err *cri_list_images(struct cri *c, struct arena *a,
 					      const CRI(ListImagesResponse) * *ret);
 MUST_USE SUSPENDS struct err *cri_pull_image(struct cri *c, struct arena *a, struct str image,

@@ -2,7 +2,7 @@
 
 /*
  * Pulls back off per Pod and image: 10 s doubling to 5 min, as upstream. Image volumes are views of
- * the image's snapshot, made and mounted by containerd's ctr; the mount outlives both of us.
+ * the image's snapshot; the mount outlives both containerd and us.
  */
 
 #include "node/images.h"
@@ -18,10 +18,10 @@
 #include "base/mem.h"
 #include "io/fiber.h"
 #include "io/file.h"
-#include "io/process.h"
 #include "node/agent.h"
 #include "node/cri.h"
 #include "node/mount.h"
+#include "node/snapshots.h"
 
 #define BACKOFF_FIRST_MS (10 * 1000)
 #define BACKOFF_MAX_MS   (300 * 1000)
@@ -35,6 +35,7 @@ struct pull_backoff {
 
 struct images {
 	struct agent *agent;
+	struct snapshots *snapshots;
 	struct map backoff; /* "uid image" -> struct pull_backoff */
 };
 
@@ -43,6 +44,7 @@ struct images *images_new(struct agent *ag)
 	struct images *im = mem_new(struct images);
 
 	im->agent = ag;
+	im->snapshots = snapshots_new(ag->cfg.cri_socket);
 	return im;
 }
 
@@ -60,6 +62,7 @@ struct images *images_free(struct images *im)
 	map_for_each(e, &im->backoff)
 		pull_backoff_free(e->val);
 	map_fini(&im->backoff);
+	snapshots_free(im->snapshots);
 	free(im);
 	return NULL;
 }
@@ -256,40 +259,28 @@ bool images_ensure(struct images *im, struct arena *a, const struct image_reques
 
 /* mounts */
 
-static struct err *images_ctr(struct images *im, struct arena *a, const char *const *args)
+/* The snapshot of all layers together, which the runtime tells in its verbose answer. */
+static struct err *images_chain(struct images *im, struct arena *a, struct str id, struct str *ret)
 {
-	const char *argv[12] = { "ctr", "--address", arena_strz(a, im->agent->cfg.cri_socket),
-				 "--namespace", "k8s.io" };
-	size_t n = 5;
-	struct str out;
+	struct str info;
+	struct json *o;
 
-	while (*args && n < ARRAY_LEN(argv) - 1)
-		argv[n++] = *args++;
-	return process_run(a, argv, STR_EMPTY, 64 * 1024, &out);
+	TRY(cri_image_info(im->agent->cri, a, id, &info));
+	TRY(json_parse(a, info, &o));
+	*ret = json_str_at(o, "chainID");
+	if (!ret->n)
+		return err_new(ERR_PROTOCOL, "the runtime does not tell the image's chain");
+	return NULL;
 }
 
 struct err *images_mount(struct images *im, struct arena *a, struct str id, struct str dir)
 {
-	const char *dirz = arena_strz(a, dir), *idz = arena_strz(a, id);
-	const char *forget[] = { "snapshots", "rm", dirz, NULL };
-	const char *unlease[] = { "leases", "rm", dirz, NULL };
-	const char *mount[] = { "images", "mount", idz, dirz, NULL };
+	struct str chain;
 
 	if (mount_is_at(a, dir))
 		return NULL;
-	/* left over from before a power cut */
-	err_ignore(images_ctr(im, a, forget), "usually none is there");
-	err_ignore(images_ctr(im, a, unlease), "usually none is there");
-	return images_ctr(im, a, mount);
-}
-
-static void images_unmount(struct images *im, struct arena *a, struct str dir)
-{
-	const char *argv[] = { "images", "unmount", "--rm", arena_strz(a, dir), NULL };
-	const char *unlease[] = { "leases", "rm", arena_strz(a, dir), NULL };
-
-	err_log(NULL, LOG_WARN, "cannot unmount an image", images_ctr(im, a, argv));
-	err_ignore(images_ctr(im, a, unlease), "it may have expired");
+	TRY(images_chain(im, a, id, &chain));
+	return snapshots_mount(im->snapshots, a, chain, dir, arena_strz(a, dir));
 }
 
 void images_unmount_below(struct images *im, struct arena *a, struct str prefix)
@@ -300,8 +291,12 @@ void images_unmount_below(struct images *im, struct arena *a, struct str prefix)
 
 	if (!d)
 		return;
-	while ((ent = readdir(d)))
+	while ((ent = readdir(d))) {
+		struct str dir = arena_fmt(a, "%.*s/%s", STR_ARG(top), ent->d_name);
+
 		if (ent->d_name[0] != '.')
-			images_unmount(im, a, arena_fmt(a, "%.*s/%s", STR_ARG(top), ent->d_name));
+			err_log(NULL, LOG_WARN, "cannot unmount an image",
+				snapshots_unmount(im->snapshots, a, dir, dir.p));
+	}
 	closedir(d);
 }
