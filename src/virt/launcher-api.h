@@ -35,9 +35,10 @@
  *
  * The protocol: JSON, one object per line, at most LAUNCHER_MAX_LINE bytes, either side.
  *   handler -> launcher  {"id":1,"cmd":"sync","vmi":{...},"options":{...}}
- *   launcher -> handler  {"id":1,"result":{...}}  or {"id":1,"error":{"code":409,"message":"..."},"domain":{}}
- *   launcher -> handler  {"event":"domain","domain":{...}} on every change, and once at connect
- * Several handlers may be connected at once (an old one dying); commands are serialized.
+ *   launcher -> handler  {"id":1,"result":{...}}  or
+ * {"id":1,"error":{"code":409,"message":"..."},"domain":{}} launcher -> handler
+ * {"event":"domain","domain":{...}} on every change, and once at connect Several handlers may be
+ * connected at once (an old one dying); commands are serialized.
  *
  *   info      {} -> domain, version
  *   sync      vmi: the whole object; options:

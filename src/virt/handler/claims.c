@@ -61,6 +61,7 @@ static struct err *claims_capacity(struct handler *h, struct arena *a, const str
 	struct str name = json_str_at(volume, "name");
 	const struct json *vs = json_find_by(json_at(vmi, "status.volumeStatus"), "name", name);
 	struct str text = json_str_at(vs, "persistentVolumeClaimInfo.capacity.storage");
+	double overhead = 0;
 	struct json *pvc;
 	struct quantity q;
 
@@ -70,6 +71,11 @@ static struct err *claims_capacity(struct handler *h, struct arena *a, const str
 		text = json_str_at(pvc, "status.capacity.storage");
 	}
 	*ret = quantity_parse(text, &q) ? quantity_value(q) : 0;
+	/* As upstream: what a file system may need for itself is left to it. */
+	if (str_to_double(json_str_at(vs, "persistentVolumeClaimInfo.filesystemOverhead"),
+			  &overhead) &&
+	    overhead > 0 && overhead < 1)
+		*ret = (int64_t)((double)*ret * (1 - overhead)) & ~(INT64_C(1024) * 1024 - 1);
 	return NULL;
 }
 

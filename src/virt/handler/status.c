@@ -131,6 +131,39 @@ static void status_machine(struct arena *a, const struct json *vmi, struct json 
 		json_set_str(a, json_sub(a, status, "memory"), sizes[i], guest);
 }
 
+/* The guest's name of a disk: its prefix by bus and a letter (or two) by its place there. */
+static struct str status_disk_target(struct arena *a, const struct json *disk, unsigned *virtio,
+				     unsigned *other)
+{
+	static const char *const kinds[] = { "disk", "lun", "cdrom" };
+	struct str bus = STR_EMPTY;
+	bool is_virtio;
+	unsigned n;
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds) && str_empty(bus); i++)
+		bus = json_str_at(json_get(disk, kinds[i]), "bus");
+	is_virtio = str_eqz(bus, "virtio");
+	n = is_virtio ? (*virtio)++ : (*other)++;
+	if (n < 26)
+		return arena_fmt(a, "%s%c", is_virtio ? "vd" : "sd", 'a' + n);
+	return arena_fmt(a, "%s%c%c", is_virtio ? "vd" : "sd", 'a' + n / 26 - 1, 'a' + n % 26);
+}
+
+static void status_volumes(struct arena *a, const struct json *vmi, struct json *status)
+{
+	struct json *list = json_get(status, "volumeStatus");
+	unsigned virtio = 0, other = 0;
+
+	json_for_each(it, json_at(vmi, "spec.domain.devices.disks"))
+	{
+		struct json *v = json_find_by(list, "name", json_str_at(it.val, "name"));
+		struct str target = status_disk_target(a, it.val, &virtio, &other);
+
+		if (v)
+			json_set_str(a, v, "target", target);
+	}
+}
+
 void status_update(struct arena *a, struct json *vmi, const struct json *domain,
 		   const struct json *net, struct str sync_error, struct wall now)
 {
@@ -153,4 +186,5 @@ void status_update(struct arena *a, struct json *vmi, const struct json *domain,
 	status_migratable(a, vmi, status, now);
 	status_interfaces(a, status, net);
 	status_machine(a, vmi, status, domain);
+	status_volumes(a, vmi, status);
 }

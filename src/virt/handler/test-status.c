@@ -45,15 +45,17 @@ static struct json *updated(struct arena *a, const char *domain_text, const char
 {
 	struct json *vmi, *domain, *net;
 
-	assert_no_err(yaml_parse(a,
-				 STR("{metadata: {name: a, namespace: b}, spec: {domain: {memory: "
-				     "{guest: 64Mi}, cpu: "
-				     "{cores: 2}, devices: {interfaces: [{name: default, "
-				     "masquerade: {}}]}}, networks: "
-				     "[{name: default, pod: {}}]}, status: {phase: Scheduled, "
-				     "interfaces: [{name: default, "
-				     "ipAddress: 1.2.3.4}]}}"),
-				 &vmi));
+	assert_no_err(
+		yaml_parse(a,
+			   STR("{metadata: {name: a, namespace: b}, spec: {domain: {memory: "
+			       "{guest: 64Mi}, cpu: "
+			       "{cores: 2}, devices: {interfaces: [{name: default, "
+			       "masquerade: {}}], disks: [{name: r, disk: {bus: "
+			       "virtio}}, {name: s, disk: {}}]}}, networks: "
+			       "[{name: default, pod: {}}]}, status: {phase: Scheduled, "
+			       "interfaces: [{name: default, "
+			       "ipAddress: 1.2.3.4}], volumeStatus: [{name: r}, {name: s}]}}"),
+			   &vmi));
 	assert_no_err(yaml_parse(a, str_from(domain_text), &domain));
 	assert_no_err(yaml_parse(a,
 				 STR("{interfaces: [{name: default, mac: '02:00:00:00:00:01', ips: "
@@ -76,6 +78,8 @@ TEST(a_running_vm)
 	assert_str(json_str_at(nic, "ipAddress"), "10.244.0.7");
 	assert_str(json_str_at(nic, "podInterfaceName"), "eth0");
 	assert_str(json_str_at(nic, "infoSource"), "domain");
+	assert_str(json_str_at(json_idx(json_get(s, "volumeStatus"), 0), "target"), "vda");
+	assert_str(json_str_at(json_idx(json_get(s, "volumeStatus"), 1), "target"), "sda");
 	assert_null(condition_find(s, "Paused"));
 	assert_non_null(condition_find(s, "LiveMigratable"));
 }

@@ -25,7 +25,7 @@
 #include "json/json.h"
 
 #define MACHINE_POWER_BUTTON_MS     1000 /* between the first two presses, doubling */
-#define MACHINE_POWER_BUTTON_MAX_MS 8000
+#define MACHINE_POWER_BUTTON_MAX_MS 2000
 #define MACHINE_TERM_MS             5000 /* SIGTERM to SIGKILL */
 #define MACHINE_STDERR_KEEP         2048
 
