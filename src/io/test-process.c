@@ -132,7 +132,6 @@ FIBER_TEST(descriptors_are_passed_and_no_others)
 
 FIBER_TEST(user_and_capabilities)
 {
-	_cleanup_arena_ struct arena *a = arena_new();
 	struct process_opts o = { .stdin_fd = -1,
 				  .stderr_fd = -1,
 				  .set_uid = true,

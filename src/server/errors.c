@@ -37,7 +37,7 @@ struct err *error_exists(const struct resource *res, struct str name)
 			   res->group, res->plural, name);
 }
 
-static struct str error_vfmt(struct buf *b, const char *fmt, va_list ap)
+static struct str PRINTF_LIKE(2, 0) error_vfmt(struct buf *b, const char *fmt, va_list ap)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 
@@ -123,8 +123,8 @@ static void cause_value(struct buf *b, const char *prefix, const struct json *va
 		buf_addz(b, "null");
 }
 
-static void cause_invalid_text(struct err **e, struct str field, struct buf *b, const char *fmt,
-			       va_list ap)
+static void PRINTF_LIKE(4, 0) cause_invalid_text(struct err **e, struct str field, struct buf *b,
+						 const char *fmt, va_list ap)
 {
 	buf_addz(b, ": ");
 	error_vfmt(b, fmt, ap);
