@@ -114,16 +114,18 @@ CRI(Int64Value) * cri_int64(struct arena *a, int64_t v)
 
 struct err *cri_version(struct cri *c, struct arena *a, const CRI(VersionResponse) * *ret)
 {
-	CRI(VersionRequest) req = RUNTIME__V1__VERSION_REQUEST__INIT;
+	CRI(VersionRequest) req;
 
+	runtime__v1__version_request__init(&req);
 	return cri_call_ms(c, a, 10 * 1000, RUNTIME("Version"), &req.base,
 			   &runtime__v1__version_response__descriptor, ret);
 }
 
 struct err *cri_status(struct cri *c, struct arena *a, const CRI(StatusResponse) * *ret)
 {
-	CRI(StatusRequest) req = RUNTIME__V1__STATUS_REQUEST__INIT;
+	CRI(StatusRequest) req;
 
+	runtime__v1__status_request__init(&req);
 	return cri_call_ms(c, a, 10 * 1000, RUNTIME("Status"), &req.base,
 			   &runtime__v1__status_response__descriptor, ret);
 }
@@ -133,9 +135,10 @@ struct err *cri_status(struct cri *c, struct arena *a, const CRI(StatusResponse)
 struct err *cri_run_sandbox(struct cri *c, struct arena *a, CRI(PodSandboxConfig) * config,
 			    struct str *ret_id)
 {
-	CRI(RunPodSandboxRequest) req = RUNTIME__V1__RUN_POD_SANDBOX_REQUEST__INIT;
+	CRI(RunPodSandboxRequest) req;
 	CRI(RunPodSandboxResponse) * resp;
 
+	runtime__v1__run_pod_sandbox_request__init(&req);
 	req.config = config;
 	TRY(cri_call(c, a, RUNTIME("RunPodSandbox"), &req.base,
 		     &runtime__v1__run_pod_sandbox_response__descriptor, &resp));
@@ -145,9 +148,10 @@ struct err *cri_run_sandbox(struct cri *c, struct arena *a, CRI(PodSandboxConfig
 
 struct err *cri_stop_sandbox(struct cri *c, struct arena *a, struct str id)
 {
-	CRI(StopPodSandboxRequest) req = RUNTIME__V1__STOP_POD_SANDBOX_REQUEST__INIT;
+	CRI(StopPodSandboxRequest) req;
 	CRI(StopPodSandboxResponse) * resp;
 
+	runtime__v1__stop_pod_sandbox_request__init(&req);
 	req.pod_sandbox_id = cri_z(a, id);
 	return cri_gone_ok(cri_call(c, a, RUNTIME("StopPodSandbox"), &req.base,
 				    &runtime__v1__stop_pod_sandbox_response__descriptor, &resp));
@@ -155,9 +159,10 @@ struct err *cri_stop_sandbox(struct cri *c, struct arena *a, struct str id)
 
 struct err *cri_remove_sandbox(struct cri *c, struct arena *a, struct str id)
 {
-	CRI(RemovePodSandboxRequest) req = RUNTIME__V1__REMOVE_POD_SANDBOX_REQUEST__INIT;
+	CRI(RemovePodSandboxRequest) req;
 	CRI(RemovePodSandboxResponse) * resp;
 
+	runtime__v1__remove_pod_sandbox_request__init(&req);
 	req.pod_sandbox_id = cri_z(a, id);
 	return cri_gone_ok(cri_call(c, a, RUNTIME("RemovePodSandbox"), &req.base,
 				    &runtime__v1__remove_pod_sandbox_response__descriptor, &resp));
@@ -166,9 +171,10 @@ struct err *cri_remove_sandbox(struct cri *c, struct arena *a, struct str id)
 struct err *cri_sandbox_status(struct cri *c, struct arena *a, struct str id,
 			       const CRI(PodSandboxStatus) * *ret)
 {
-	CRI(PodSandboxStatusRequest) req = RUNTIME__V1__POD_SANDBOX_STATUS_REQUEST__INIT;
+	CRI(PodSandboxStatusRequest) req;
 	CRI(PodSandboxStatusResponse) * resp;
 
+	runtime__v1__pod_sandbox_status_request__init(&req);
 	req.pod_sandbox_id = cri_z(a, id);
 	TRY(cri_call(c, a, RUNTIME("PodSandboxStatus"), &req.base,
 		     &runtime__v1__pod_sandbox_status_response__descriptor, &resp));
@@ -192,9 +198,11 @@ static void cri_uid_selector(struct arena *a, struct str uid, CRI(StringPair) * 
 struct err *cri_list_sandboxes(struct cri *c, struct arena *a, struct str pod_uid,
 			       const CRI(ListPodSandboxResponse) * *ret)
 {
-	CRI(ListPodSandboxRequest) req = RUNTIME__V1__LIST_POD_SANDBOX_REQUEST__INIT;
-	CRI(PodSandboxFilter) filter = RUNTIME__V1__POD_SANDBOX_FILTER__INIT;
+	CRI(ListPodSandboxRequest) req;
+	CRI(PodSandboxFilter) filter;
 
+	runtime__v1__list_pod_sandbox_request__init(&req);
+	runtime__v1__pod_sandbox_filter__init(&filter);
 	cri_uid_selector(a, pod_uid, &filter.label_selector, &filter.n_label_selector);
 	req.filter = &filter;
 	return cri_call(c, a, RUNTIME("ListPodSandbox"), &req.base,
@@ -207,9 +215,10 @@ struct err *cri_create_container(struct cri *c, struct arena *a, struct str sand
 				 CRI(ContainerConfig) * config,
 				 CRI(PodSandboxConfig) * sandbox_config, struct str *ret_id)
 {
-	CRI(CreateContainerRequest) req = RUNTIME__V1__CREATE_CONTAINER_REQUEST__INIT;
+	CRI(CreateContainerRequest) req;
 	CRI(CreateContainerResponse) * resp;
 
+	runtime__v1__create_container_request__init(&req);
 	req.pod_sandbox_id = cri_z(a, sandbox);
 	req.config = config;
 	req.sandbox_config = sandbox_config;
@@ -221,9 +230,10 @@ struct err *cri_create_container(struct cri *c, struct arena *a, struct str sand
 
 struct err *cri_start_container(struct cri *c, struct arena *a, struct str id)
 {
-	CRI(StartContainerRequest) req = RUNTIME__V1__START_CONTAINER_REQUEST__INIT;
+	CRI(StartContainerRequest) req;
 	CRI(StartContainerResponse) * resp;
 
+	runtime__v1__start_container_request__init(&req);
 	req.container_id = cri_z(a, id);
 	return cri_call(c, a, RUNTIME("StartContainer"), &req.base,
 			&runtime__v1__start_container_response__descriptor, &resp);
@@ -231,9 +241,10 @@ struct err *cri_start_container(struct cri *c, struct arena *a, struct str id)
 
 struct err *cri_stop_container(struct cri *c, struct arena *a, struct str id, int64_t timeout_s)
 {
-	CRI(StopContainerRequest) req = RUNTIME__V1__STOP_CONTAINER_REQUEST__INIT;
+	CRI(StopContainerRequest) req;
 	CRI(StopContainerResponse) * resp;
 
+	runtime__v1__stop_container_request__init(&req);
 	req.container_id = cri_z(a, id);
 	req.timeout = timeout_s;
 	return cri_gone_ok(cri_call_ms(c, a, timeout_s * 1000 + CRI_TIMEOUT_MS,
@@ -243,9 +254,10 @@ struct err *cri_stop_container(struct cri *c, struct arena *a, struct str id, in
 
 struct err *cri_remove_container(struct cri *c, struct arena *a, struct str id)
 {
-	CRI(RemoveContainerRequest) req = RUNTIME__V1__REMOVE_CONTAINER_REQUEST__INIT;
+	CRI(RemoveContainerRequest) req;
 	CRI(RemoveContainerResponse) * resp;
 
+	runtime__v1__remove_container_request__init(&req);
 	req.container_id = cri_z(a, id);
 	return cri_gone_ok(cri_call(c, a, RUNTIME("RemoveContainer"), &req.base,
 				    &runtime__v1__remove_container_response__descriptor, &resp));
@@ -254,9 +266,11 @@ struct err *cri_remove_container(struct cri *c, struct arena *a, struct str id)
 struct err *cri_list_containers(struct cri *c, struct arena *a, struct str pod_uid,
 				const CRI(ListContainersResponse) * *ret)
 {
-	CRI(ListContainersRequest) req = RUNTIME__V1__LIST_CONTAINERS_REQUEST__INIT;
-	CRI(ContainerFilter) filter = RUNTIME__V1__CONTAINER_FILTER__INIT;
+	CRI(ListContainersRequest) req;
+	CRI(ContainerFilter) filter;
 
+	runtime__v1__list_containers_request__init(&req);
+	runtime__v1__container_filter__init(&filter);
 	cri_uid_selector(a, pod_uid, &filter.label_selector, &filter.n_label_selector);
 	req.filter = &filter;
 	return cri_call(c, a, RUNTIME("ListContainers"), &req.base,
@@ -266,9 +280,10 @@ struct err *cri_list_containers(struct cri *c, struct arena *a, struct str pod_u
 struct err *cri_container_status(struct cri *c, struct arena *a, struct str id,
 				 const CRI(ContainerStatus) * *ret)
 {
-	CRI(ContainerStatusRequest) req = RUNTIME__V1__CONTAINER_STATUS_REQUEST__INIT;
+	CRI(ContainerStatusRequest) req;
 	CRI(ContainerStatusResponse) * resp;
 
+	runtime__v1__container_status_request__init(&req);
 	req.container_id = cri_z(a, id);
 	TRY(cri_call(c, a, RUNTIME("ContainerStatus"), &req.base,
 		     &runtime__v1__container_status_response__descriptor, &resp));
@@ -280,9 +295,10 @@ struct err *cri_container_status(struct cri *c, struct arena *a, struct str id,
 
 struct err *cri_reopen_log(struct cri *c, struct arena *a, struct str id)
 {
-	CRI(ReopenContainerLogRequest) req = RUNTIME__V1__REOPEN_CONTAINER_LOG_REQUEST__INIT;
+	CRI(ReopenContainerLogRequest) req;
 	CRI(ReopenContainerLogResponse) * resp;
 
+	runtime__v1__reopen_container_log_request__init(&req);
 	req.container_id = cri_z(a, id);
 	return cri_call(c, a, RUNTIME("ReopenContainerLog"), &req.base,
 			&runtime__v1__reopen_container_log_response__descriptor, &resp);
@@ -291,8 +307,9 @@ struct err *cri_reopen_log(struct cri *c, struct arena *a, struct str id)
 struct err *cri_container_stats(struct cri *c, struct arena *a,
 				const CRI(ListContainerStatsResponse) * *ret)
 {
-	CRI(ListContainerStatsRequest) req = RUNTIME__V1__LIST_CONTAINER_STATS_REQUEST__INIT;
+	CRI(ListContainerStatsRequest) req;
 
+	runtime__v1__list_container_stats_request__init(&req);
 	return cri_call(c, a, RUNTIME("ListContainerStats"), &req.base,
 			&runtime__v1__list_container_stats_response__descriptor, ret);
 }
@@ -311,9 +328,10 @@ static char **cri_argv(struct arena *a, const struct str *argv, size_t n)
 struct err *cri_exec_sync(struct cri *c, struct arena *a, struct str id, const struct str *argv,
 			  size_t n, int64_t timeout_s, struct cri_exec_result *ret)
 {
-	CRI(ExecSyncRequest) req = RUNTIME__V1__EXEC_SYNC_REQUEST__INIT;
+	CRI(ExecSyncRequest) req;
 	CRI(ExecSyncResponse) * resp;
 
+	runtime__v1__exec_sync_request__init(&req);
 	req.container_id = cri_z(a, id);
 	req.cmd = cri_argv(a, argv, n);
 	req.n_cmd = n;
@@ -330,9 +348,10 @@ struct err *cri_exec_sync(struct cri *c, struct arena *a, struct str id, const s
 struct err *cri_exec_url(struct cri *c, struct arena *a, const struct cri_stream_opts *o,
 			 struct str *ret)
 {
-	CRI(ExecRequest) req = RUNTIME__V1__EXEC_REQUEST__INIT;
+	CRI(ExecRequest) req;
 	CRI(ExecResponse) * resp;
 
+	runtime__v1__exec_request__init(&req);
 	req.container_id = cri_z(a, o->container);
 	req.cmd = cri_argv(a, o->argv, o->n_argv);
 	req.n_cmd = o->n_argv;
@@ -349,9 +368,10 @@ struct err *cri_exec_url(struct cri *c, struct arena *a, const struct cri_stream
 struct err *cri_attach_url(struct cri *c, struct arena *a, const struct cri_stream_opts *o,
 			   struct str *ret)
 {
-	CRI(AttachRequest) req = RUNTIME__V1__ATTACH_REQUEST__INIT;
+	CRI(AttachRequest) req;
 	CRI(AttachResponse) * resp;
 
+	runtime__v1__attach_request__init(&req);
 	req.container_id = cri_z(a, o->container);
 	req.tty = o->tty;
 	req.in = o->in;
@@ -366,9 +386,10 @@ struct err *cri_attach_url(struct cri *c, struct arena *a, const struct cri_stre
 struct err *cri_port_forward_url(struct cri *c, struct arena *a, struct str sandbox,
 				 struct str *ret)
 {
-	CRI(PortForwardRequest) req = RUNTIME__V1__PORT_FORWARD_REQUEST__INIT;
+	CRI(PortForwardRequest) req;
 	CRI(PortForwardResponse) * resp;
 
+	runtime__v1__port_forward_request__init(&req);
 	req.pod_sandbox_id = cri_z(a, sandbox);
 	TRY(cri_call(c, a, RUNTIME("PortForward"), &req.base,
 		     &runtime__v1__port_forward_response__descriptor, &resp));
@@ -381,10 +402,12 @@ struct err *cri_port_forward_url(struct cri *c, struct arena *a, struct str sand
 struct err *cri_image_status(struct cri *c, struct arena *a, struct str image,
 			     const CRI(Image) * *ret)
 {
-	CRI(ImageStatusRequest) req = RUNTIME__V1__IMAGE_STATUS_REQUEST__INIT;
-	CRI(ImageSpec) spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+	CRI(ImageStatusRequest) req;
+	CRI(ImageSpec) spec;
 	CRI(ImageStatusResponse) * resp;
 
+	runtime__v1__image_status_request__init(&req);
+	runtime__v1__image_spec__init(&spec);
 	spec.image = cri_z(a, image);
 	req.image = &spec;
 	TRY(cri_call(c, a, IMAGES("ImageStatus"), &req.base,
@@ -395,10 +418,12 @@ struct err *cri_image_status(struct cri *c, struct arena *a, struct str image,
 
 struct err *cri_image_info(struct cri *c, struct arena *a, struct str image, struct str *ret)
 {
-	CRI(ImageStatusRequest) req = RUNTIME__V1__IMAGE_STATUS_REQUEST__INIT;
-	CRI(ImageSpec) spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+	CRI(ImageStatusRequest) req;
+	CRI(ImageSpec) spec;
 	CRI(ImageStatusResponse) * resp;
 
+	runtime__v1__image_status_request__init(&req);
+	runtime__v1__image_spec__init(&spec);
 	spec.image = cri_z(a, image);
 	req.image = &spec;
 	req.verbose = true;
@@ -412,8 +437,9 @@ struct err *cri_image_info(struct cri *c, struct arena *a, struct str image, str
 
 struct err *cri_list_images(struct cri *c, struct arena *a, const CRI(ListImagesResponse) * *ret)
 {
-	CRI(ListImagesRequest) req = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
+	CRI(ListImagesRequest) req;
 
+	runtime__v1__list_images_request__init(&req);
 	return cri_call(c, a, IMAGES("ListImages"), &req.base,
 			&runtime__v1__list_images_response__descriptor, ret);
 }
@@ -422,10 +448,12 @@ struct err *cri_pull_image(struct cri *c, struct arena *a, struct str image,
 			   CRI(PodSandboxConfig) * sandbox_config, CRI(AuthConfig) * auth,
 			   struct str *ret_ref)
 {
-	CRI(PullImageRequest) req = RUNTIME__V1__PULL_IMAGE_REQUEST__INIT;
-	CRI(ImageSpec) spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+	CRI(PullImageRequest) req;
+	CRI(ImageSpec) spec;
 	CRI(PullImageResponse) * resp;
 
+	runtime__v1__pull_image_request__init(&req);
+	runtime__v1__image_spec__init(&spec);
 	spec.image = cri_z(a, image);
 	req.image = &spec;
 	req.auth = auth;

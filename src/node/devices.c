@@ -132,10 +132,11 @@ static void plugin_take_list(struct plugin *pl, const DP(ListAndWatchResponse) *
 
 static struct err *plugin_follow(struct plugin *pl)
 {
-	DP(Empty) empty = V1BETA1__EMPTY__INIT;
+	DP(Empty) empty;
 	struct grpc_call *call;
 	struct err *e;
 
+	v1beta1__empty__init(&empty);
 	TRY(grpc_stream_start(pl->client, "/v1beta1.DevicePlugin/ListAndWatch", &empty.base,
 			      &call));
 	for (;;) {
@@ -396,11 +397,13 @@ static void allocation_add(struct arena *a, const DP(ContainerAllocateResponse) 
 static struct err *plugin_allocate(struct plugin *pl, struct arena *a, const struct json *ids,
 				   struct device_allocation *al)
 {
-	DP(AllocateRequest) rq = V1BETA1__ALLOCATE_REQUEST__INIT;
-	DP(ContainerAllocateRequest) one = V1BETA1__CONTAINER_ALLOCATE_REQUEST__INIT;
+	DP(AllocateRequest) rq;
+	DP(ContainerAllocateRequest) one;
 	DP(ContainerAllocateRequest) * list[] = { &one };
 	DP(AllocateResponse) *resp = NULL;
 
+	v1beta1__allocate_request__init(&rq);
+	v1beta1__container_allocate_request__init(&one);
 	one.devices_ids = arena_array(a, json_len(ids) + 1, sizeof(char *));
 	json_for_each(it, ids) one.devices_ids[one.n_devices_ids++] =
 		arena_strz(a, json_as_str(it.val));
@@ -411,9 +414,10 @@ static struct err *plugin_allocate(struct plugin *pl, struct arena *a, const str
 	for (size_t i = 0; i < resp->n_container_responses; i++)
 		allocation_add(a, resp->container_responses[i], al);
 	if (pl->pre_start) {
-		DP(PreStartContainerRequest) ps = V1BETA1__PRE_START_CONTAINER_REQUEST__INIT;
+		DP(PreStartContainerRequest) ps;
 		DP(PreStartContainerResponse) *done = NULL;
 
+		v1beta1__pre_start_container_request__init(&ps);
 		ps.devices_ids = one.devices_ids;
 		ps.n_devices_ids = one.n_devices_ids;
 		TRY(grpc_unary(pl->client, a, "/v1beta1.DevicePlugin/PreStartContainer", &ps.base,
