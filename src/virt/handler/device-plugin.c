@@ -171,12 +171,13 @@ static struct err *plugin_serve(struct handler *h, struct arena *a, struct plugi
 
 static struct err *plugin_register(struct handler *h, struct arena *a, struct plugin *p)
 {
-	V1beta1__RegisterRequest req = V1BETA1__REGISTER_REQUEST__INIT;
+	V1beta1__RegisterRequest req;
 	struct grpc_client *c;
 	V1beta1__Empty *resp;
 	struct err *e;
 
 	TRY(plugin_serve(h, a, p));
+	v1beta1__register_request__init(&req);
 	req.version = arena_strz(a, STR("v1beta1"));
 	req.endpoint = arena_strz(a, arena_fmt(a, "kubevirt-%s.sock", p->name));
 	req.resource_name = arena_strz(a, arena_fmt(a, "devices.kubevirt.io/%s", p->name));
