@@ -456,6 +456,9 @@ void vmi_default_object(struct arena *a, const struct virt_config *cfg, struct j
 	vmi_default_spec(a, cfg, spec);
 	vmi_default_pci_topology(a, spec, json_sub(a, vmi, "metadata"));
 	meta_add_finalizer(a, vmi, STR(FINALIZER_VMI));
+	/* virt-controller's first write would be these: here they cost none */
+	meta_set_annotation(a, vmi, ANNO_LATEST_API, STR("v1"));
+	meta_set_annotation(a, vmi, ANNO_STORAGE_API, STR("v1"));
 	if (!keep_status)
 		json_set(a, vmi, "status", json_object(a));
 	status = json_sub(a, vmi, "status");

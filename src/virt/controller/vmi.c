@@ -175,6 +175,12 @@ static struct err *create_pod(struct vmi_sync *s, bool binder)
 	}
 	vmi_event(s, "Normal", "SuccessfulCreate", "Created virtual machine pod " STR_FMT,
 		  STR_ARG(meta_name(made)));
+	/* it is there: Scheduling goes into the same write, the informer need not be waited for */
+	if (!binder) {
+		s->pod = made;
+		s->world.pod = made;
+		s->world.pods_left = true;
+	}
 	return NULL;
 }
 
@@ -301,6 +307,9 @@ static struct err *vmi_controller_sync(void *ctx, struct arena *a, struct str ke
 	}
 	TRY(virt_obj_parse(a, o, VIRT_API_VERSION, "VirtualMachineInstance", &s.vmi));
 	find_pods(&s);
+	/* a Pod of ours is on its way into the informer: without it the VMI would look lost */
+	if (!s.pod && !expectations_met(&s.vc->vmi_expect, key))
+		return NULL;
 	find_volumes(&s);
 	find_owner(&s);
 	e = reconcile(&s);
