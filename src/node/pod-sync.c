@@ -114,6 +114,44 @@ static gid_t sync_fs_group(const struct json *pod)
 	return (gid_t)json_int_at(pod, "spec.securityContext.fsGroup", -1);
 }
 
+static bool sync_mounts_image(const struct json *pod, const struct json *container)
+{
+	json_for_each(it, json_get(container, "volumeMounts"))
+	{
+		const struct json *v = json_find_by(json_at(pod, "spec.volumes"), "name",
+						    json_str_at(it.val, "name"));
+
+		if (json_get(v, "image"))
+			return true;
+	}
+	return false;
+}
+
+/* A container waits for the images of its volumes as for its own. reason NULL: not any more. */
+static void sync_wait_for_images(struct pod *p, const struct json *pod, const char *reason,
+				 struct str message)
+{
+	static const char *const lists[] = { "spec.initContainers", "spec.containers" };
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		json_for_each(it, json_at(pod, lists[i]))
+		{
+			if (sync_mounts_image(pod, it.val))
+				pod_container_wait(
+					pod_container_get(p, json_str_at(it.val, "name")), reason,
+					message);
+		}
+	}
+}
+
+static bool sync_is_image_error(const struct err *e)
+{
+	struct str reason = err_reason(e);
+
+	return str_eqz(reason, "ErrImagePull") || str_eqz(reason, "ImagePullBackOff") ||
+	       str_eqz(reason, "ErrImageNeverPull") || str_eqz(reason, "InvalidImageName");
+}
+
 static struct err *sync_volumes(struct pod *p, struct arena *a, const struct json *pod,
 				const struct env_source *env, struct volume_set *ret)
 {
@@ -129,9 +167,13 @@ static struct err *sync_volumes(struct pod *p, struct arena *a, const struct jso
 
 	TRY(fiber_check());
 	if (e && !was_up) {
+		if (sync_is_image_error(e))
+			sync_wait_for_images(p, pod, arena_strz(a, err_reason(e)), err_msg(e));
 		agent_event(p->agent, pod, "Warning", "FailedMount", "%.*s", STR_ARG(err_msg(e)));
 		return e;
 	}
+	if (!e && !was_up)
+		sync_wait_for_images(p, pod, NULL, STR_EMPTY);
 	if (e)
 		err_log(&p->log, LOG_WARN, "cannot refresh volumes", e);
 	for (size_t i = 0; !e && i < ret->n; i++)
