@@ -5,6 +5,7 @@
 #include "base/rand.h"
 #include "io/http-server.h"
 #include "virt/api/causes.h"
+#include "virt/api/schemas.h"
 #include "virt/api/validate.h"
 #include "virt/api/virt-api.h"
 #include "virt/api/vmi-defaults.h"
@@ -211,7 +212,10 @@ static void judge(struct review *r, struct http_exchange *x, size_t handler)
 		answer(r, x, bad_review(r->a, arena_fmt(r->a, "expect resource to be '%s'", want)));
 		return;
 	}
-	handlers[handler].fn(r);
+	if (!meta_deleting(r->object))
+		schemas_check(r->api->schemas, resource, r->object, &r->causes);
+	if (!json_len(r->causes.list))
+		handlers[handler].fn(r);
 	answer(r, x, json_len(r->causes.list) ? refusal(r) : NULL);
 }
 

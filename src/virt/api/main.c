@@ -11,6 +11,7 @@
 #include "io/http-server.h"
 #include "io/stream.h"
 #include "io/tls.h"
+#include "virt/api/schemas.h"
 #include "virt/api/virt-api.h"
 #include "virt/handler-api.h"
 #include "virt/names.h"
@@ -201,11 +202,13 @@ static struct err *run(struct client *c, void *ctx)
 	/* a server that speaks TLS from the start; the listener opens with the first certificate */
 	TRY(tls_config_new(&none, &tls));
 	sopts.tls = tls;
+	api.schemas = schemas_new();
 	api.kubevirts = informer_new(api.loop, c, &iopts);
 	server = http_server_new(api.loop, &sopts);
 	e = keep_certificates(&api, server);
 	http_server_free(server);
 	informer_free(api.kubevirts);
+	schemas_free(api.schemas);
 	tls_config_unref(api.handler_tls);
 	tls_config_unref(tls);
 	arena_free(api.auth_arena);

@@ -24,12 +24,14 @@ struct http_query;
 struct informer;
 struct json;
 struct loop;
+struct schemas;
 struct tls_config;
 
 struct virt_api {
 	struct loop *loop;
 	struct client *client;
 	struct informer *kubevirts;
+	struct schemas *schemas;
 	struct str ns;
 	struct tls_config
 		*handler_tls; /* we as virt-handler's client; NULL until the Secret is there */
