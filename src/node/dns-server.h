@@ -37,3 +37,10 @@ bool dns_cluster_name_parse(struct str name, struct dns_cluster_name *ret);
 struct dns_records dns_lookup(struct arena *a, const struct dns_cluster_name *name,
 			      enum dns_type type, const struct json *service,
 			      const struct json *slices);
+
+/* "5.0.0.10.in-addr.arpa" is about 10.0.0.5. */
+bool dns_reverse_name(struct arena *a, struct str name, struct str *ret_ip);
+/* PTR of the first Service, else of the endpoint; NXDOMAIN when there is none. */
+struct dns_records dns_reverse(struct arena *a, struct str ip, const struct json *services,
+			       const struct json *slices);
+bool dns_cidr_has(struct arena *a, struct str cidr, struct str ip);

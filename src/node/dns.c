@@ -28,6 +28,22 @@ static void dns_add(struct arena *a, struct dns_list *l, struct str s)
 		l->v[l->n++] = cri_z(a, s);
 }
 
+/* An option takes the place of one with the same name. */
+static void dns_add_option(struct arena *a, struct dns_list *l, struct str s)
+{
+	size_t n = str_find_char(s, ':', 0);
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct str old = str_from(l->v[i]);
+
+		if (str_eq(str_sub(old, 0, str_find_char(old, ':', 0)), str_sub(s, 0, n))) {
+			l->v[i] = cri_z(a, s);
+			return;
+		}
+	}
+	dns_add(a, l, s);
+}
+
 static void dns_add_words(struct arena *a, struct dns_list *l, struct str words)
 {
 	struct str w;
@@ -68,8 +84,9 @@ static void dns_of_config(struct arena *a, const struct json *cfg, struct dns_li
 	{
 		struct str name = json_str_at(it.val, "name"), value = json_str_at(it.val, "value");
 
-		dns_add(a, options,
-			value.n ? arena_fmt(a, "%.*s:%.*s", STR_ARG(name), STR_ARG(value)) : name);
+		dns_add_option(a, options,
+			       value.n ? arena_fmt(a, "%.*s:%.*s", STR_ARG(name), STR_ARG(value))
+				       : name);
 	}
 }
 

@@ -5,9 +5,10 @@ import socket
 import struct
 
 from conftest import busybox_pod, kernel_vmi, wait_for
+from test_machines import Console
 
 A, CNAME, PTR, AAAA, SRV = 1, 5, 12, 28, 33
-NOERROR, FORMERR, NXDOMAIN, NOTIMP = 0, 1, 3, 4
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN = 0, 1, 2, 3
 
 
 def encode_name(name):
@@ -67,12 +68,26 @@ class Dns:
             s.sendto(msg, (self.ip, 53))
             return s.recv(4096)
 
-    def ask(self, name, qtype=A):
-        """(rcode, [(type, value)])"""
+    def tcp(self, *msgs):
+        """The answers to several questions sent at once on one connection."""
+        out = []
+        with socket.create_connection((self.ip, 53), 5) as s, s.makefile("rb") as f:
+            s.sendall(b"".join(struct.pack("!H", len(m)) + m for m in msgs))
+            for _ in msgs:
+                out.append(f.read(struct.unpack("!H", f.read(2))[0]))
+        return out
+
+    def ask(self, name, qtype=A, **how):
+        """(rcode, [(type, value)]), the same by UDP and by TCP"""
         ident = secrets.randbelow(65536)
-        msg = self.udp(query(name, qtype, ident))
-        assert struct.unpack_from("!H", msg)[0] == ident
-        return msg[3] & 15, answers(msg)
+        msg = query(name, qtype, ident, **how)
+        out = set()
+        for reply in [self.udp(msg), *self.tcp(msg, msg)]:
+            assert struct.unpack_from("!H", reply)[0] == ident
+            out.add((reply[3] & 15, tuple(answers(reply))))
+        assert len(out) == 1, out
+        rcode, found = out.pop()
+        return rcode, list(found)
 
 
 def service(name, **spec):
@@ -94,11 +109,17 @@ def test_services(box, ns):
     wait_for("A of the Service", lambda: dns.ask(f"web.{suffix}") == (NOERROR, [(A, ip)]))
     wait_for("A of the headless Service",
              lambda: dns.ask(f"headless.{suffix}") == (NOERROR, [(A, pod_ip)]))
-    wait_for("CNAME", lambda: (CNAME, f"web.{suffix}") in dns.ask(f"alias.{suffix}")[1])
+    wait_for("CNAME", lambda: dns.ask(f"alias.{suffix}") == (
+        NOERROR, [(CNAME, f"web.{suffix}"), (A, ip)]))
     assert dns.ask(f"web0.headless.{suffix}") == (NOERROR, [(A, pod_ip)])
     assert dns.ask(f"_http._tcp.web.{suffix}", SRV) == (NOERROR, [(SRV, (80, f"web.{suffix}"))])
     assert dns.ask(f"web.{suffix}", AAAA) == (NOERROR, [])
     assert dns.ask(f"none.{suffix}") == (NXDOMAIN, [])
+    assert dns.ask(suffix) == (NOERROR, [])
+    assert dns.ask("none.svc.cluster.local") == (NXDOMAIN, [])
+    assert dns.ask(f"web.{suffix}", edns=True) == (NOERROR, [(A, ip)])
+    reverse = ".".join(reversed(ip.split("."))) + ".in-addr.arpa"
+    assert dns.ask(reverse, PTR) == (NOERROR, [(PTR, f"web.{suffix}")])
     dashed = pod_ip.replace(".", "-")
     assert dns.ask(f"{dashed}.{ns.name}.pod.cluster.local") == (NOERROR, [(A, pod_ip)])
 
@@ -127,8 +148,46 @@ def test_pod_resolver(box, ns):
         assert "root" in out
 
 
+def test_much_of_an_answer_comes_by_tcp(box, ns):
+    dns = Dns(box)
+    name = f"many.{ns.name}.svc.cluster.local"
+    ns.apply(service("many", clusterIP="None", selector=None))
+    ns.apply({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+              "metadata": {"name": "many", "labels": {"kubernetes.io/service-name": "many"}},
+              "endpoints": [{"addresses": [f"192.0.2.{i}"]} for i in range(1, 101)]})
+
+    def by_tcp():
+        return answers(dns.tcp(query(name, A, 7))[0])
+
+    wait_for("all endpoints by TCP", lambda: len(by_tcp()) == 100)
+    for edns, limit in ((False, 512), (True, 1232)):
+        reply = dns.udp(query(name, A, 7, edns))
+        assert reply[2] & 2 and len(reply) <= limit and answers(reply)
+
+
+def test_upstream_names_are_forwarded(box):
+    """Whatever the host's resolver says, cluster DNS says, too."""
+    dns = Dns(box)
+    with open("/etc/resolv.conf") as f:
+        servers = [x.split()[1] for x in f if x.startswith("nameserver") and ":" not in x]
+    msg = query("isoplane.invalid", A, 99)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        try:
+            s.sendto(msg, (servers[0], 53))
+            want = s.recv(4096)[3] & 15
+        except (IndexError, OSError):
+            want = SERVFAIL
+    reply = dns.udp(msg)
+    assert reply[:2] == msg[:2] and reply[3] & 15 == want
+
+
 def test_broken_queries_do_no_harm(box):
     dns = Dns(box)
+    for msg in (b"\x00", b"\x00\x05hello", b"\xff\xff" + secrets.token_bytes(64)):
+        with socket.create_connection((dns.ip, 53), 5) as s:
+            s.sendall(msg)
+    assert dns.udp(query("kubernetes.default.svc.cluster.local", A, 1)[:20])[3] == FORMERR
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         for n in range(200):
             s.sendto(secrets.token_bytes(n), (dns.ip, 53))
@@ -138,6 +197,12 @@ def test_broken_queries_do_no_harm(box):
 def test_guest_gets_the_nodes_server(box, ns):
     ns.apply(kernel_vmi("vm"))
     ns.wait("vmi/vm", "condition=Ready")
-    out = ns.kubectl("get", "pods", "-o", "name").stdout.split()
-    conf = ns.kubectl("exec", out[0], "-c", "compute", "--", "cat", "/etc/resolv.conf").stdout
-    assert f"nameserver {Dns(box).ip}" in conf
+    with Console(box, ns, "vm") as console:
+        console.login()
+        console.send("cat /etc/resolv.conf\n")
+        console.expect(f"search {ns.name}.svc.cluster.local".encode())
+        console.expect(f"nameserver {Dns(box).ip}".encode())
+        console.expect(b"# ")
+        console.send("nslookup kubernetes.default.svc.cluster.local\n")
+        ip = box.get("-n", "default", "service", "kubernetes")["spec"]["clusterIP"]
+        console.expect(f"Address: {ip}".encode())
