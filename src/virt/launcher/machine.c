@@ -73,7 +73,41 @@ static void machine_set(struct machine *m, enum machine_state state, const char 
 	m->opts.changed(m->opts.ctx);
 }
 
-static struct err *machine_finish_reboot(void *arg);
+/* commands */
+
+static struct err *machine_command(struct machine *m, const char *command, struct json *args)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+
+	return qmp_call(m->qmp, a, command, args, NULL);
+}
+
+/* QEMU stays, paused, when the guest powers off. */
+static struct err *machine_keep_on_shutdown(struct machine *m, bool keep)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct json *args = json_object(a);
+
+	json_set_str(a, args, "shutdown", keep ? STR("pause") : STR("poweroff"));
+	return qmp_call(m->qmp, a, "set-action", args, NULL);
+}
+
+/* The guest has powered off and shall come back. */
+static struct err *machine_finish_reboot(void *arg)
+{
+	struct machine *m = arg;
+	struct err *e = machine_keep_on_shutdown(m, false);
+
+	if (!e)
+		e = machine_command(m, "system_reset", NULL);
+	if (!e)
+		e = machine_command(m, "cont", NULL);
+	m->rebooting = false;
+	m->resets++;
+	m->opts.changed(m->opts.ctx);
+	err_log(NULL, LOG_WARN, "soft reboot failed", e);
+	return NULL;
+}
 
 /* QMP events */
 
@@ -355,13 +389,6 @@ struct err *machine_start(struct machine *m, const struct vm *vm)
 	return NULL;
 }
 
-static struct err *machine_command(struct machine *m, const char *command, struct json *args)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-
-	return qmp_call(m->qmp, a, command, args, NULL);
-}
-
 struct err *machine_pause(struct machine *m)
 {
 	if (m->state == MACHINE_PAUSED)
@@ -383,33 +410,6 @@ struct err *machine_reset(struct machine *m)
 	if (m->state != MACHINE_RUNNING && m->state != MACHINE_PAUSED)
 		return err_new(ERR_CONFLICT, "VMI is not running");
 	return machine_command(m, "system_reset", NULL);
-}
-
-/* QEMU stays, paused, when the guest powers off. */
-static struct err *machine_keep_on_shutdown(struct machine *m, bool keep)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct json *args = json_object(a);
-
-	json_set_str(a, args, "shutdown", keep ? STR("pause") : STR("poweroff"));
-	return qmp_call(m->qmp, a, "set-action", args, NULL);
-}
-
-/* The guest has powered off and shall come back. */
-static struct err *machine_finish_reboot(void *arg)
-{
-	struct machine *m = arg;
-	struct err *e = machine_keep_on_shutdown(m, false);
-
-	if (!e)
-		e = machine_command(m, "system_reset", NULL);
-	if (!e)
-		e = machine_command(m, "cont", NULL);
-	m->rebooting = false;
-	m->resets++;
-	m->opts.changed(m->opts.ctx);
-	err_log(NULL, LOG_WARN, "soft reboot failed", e);
-	return NULL;
 }
 
 /* As libvirt does without an agent: the power button, then a reset instead of the end. */
