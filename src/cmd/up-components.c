@@ -12,6 +12,7 @@
 #include "io/http-client.h"
 #include "io/process.h"
 #include "node/containerd.h"
+#include "virt/launcher-api.h"
 
 #define UP_READY_TIMEOUT_MS 30000
 
@@ -112,9 +113,9 @@ static struct err *up_ensure_containerd(struct up *u, struct arena *a, const cha
 /*
  * The launcher image holds this machine's QEMU and our virt-launcher: made again when either
  * changed. Its tag says of which versions it is; DIR/launcher-image has the tag of the one imported
- * last.
+ * last. has: some launcher image is there.
  */
-static struct err *up_ensure_launcher_image(struct up *u)
+static struct err *up_ensure_launcher_image(struct up *u, bool has)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	const char *mark = arena_fmt(a, "%s/launcher-image", u->inst.dir).p;
@@ -128,7 +129,7 @@ static struct err *up_ensure_launcher_image(struct up *u)
 			(const char *const[]){ script, "--print-tag", "--binary", launcher, NULL },
 			STR_EMPTY, 4096, &tag));
 	err_ignore(file_read(a, mark, 4096, &old), "made for the first time");
-	if (str_eq(str_trim(old), str_trim(tag)))
+	if (has && str_eq(str_trim(old), str_trim(tag)))
 		return NULL;
 	log_info(NULL, "making the launcher image", KV_STR("tag", str_trim(tag)));
 	TRY(process_run(
@@ -159,11 +160,15 @@ struct err *up_watch_containerd(struct up *u)
 struct err *up_start_node(struct up *u)
 {
 	const char *socket;
+	bool virt = !up_is_without(u, "virt"), has;
 
 	TRY(up_ensure_containerd(u, u->a, &socket));
-	if (!up_is_without(u, "virt"))
+	has = containerd_has_image(u->a, u->inst.run_dir, LAUNCHER_IMAGE_DEFAULT);
+	/* The first time machines would meet a missing image and back off; later the old one
+	 * serves. */
+	if (virt && !has)
 		err_log(NULL, LOG_ERROR, "no launcher image: machines cannot start",
-			up_ensure_launcher_image(u));
+			up_ensure_launcher_image(u, has));
 	up_start(u, "node", UP_UID_ROOT,
 		 (const char *const[]){ "--kubeconfig",
 					up_run_path(u, "node.kubeconfig"),
@@ -190,6 +195,9 @@ struct err *up_start_node(struct up *u)
 					"--client-ca",
 					up_run_path(u, "client-ca.crt"),
 					NULL });
+	if (virt && has)
+		err_log(NULL, LOG_ERROR, "new machines get the old launcher image",
+			up_ensure_launcher_image(u, has));
 	return NULL;
 }
 

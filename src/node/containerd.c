@@ -256,16 +256,21 @@ static struct err *containerd_wait(struct arena *a, const struct containerd_opts
 	}
 }
 
+bool containerd_has_image(struct arena *a, const char *run_dir, const char *name)
+{
+	const char *const args[] = { "images", "ls", "-q", arena_fmt(a, "name==%s", name).p, NULL };
+	struct str have = STR_EMPTY;
+
+	err_ignore(containerd_ctr(a, run_dir, args, &have),
+		   "then it is imported, which tells more");
+	return str_contains(have, str_from(name));
+}
+
 static struct err *containerd_import_pause(struct arena *a, const struct containerd_opts *o)
 {
 	const char *path = containerd_path(a, o->run_dir, "pause.tar");
-	struct str have;
 
-	TRY(containerd_ctr(
-		a, o->run_dir,
-		(const char *const[]){ "images", "ls", "-q", "name==" PAUSE_IMAGE_NAME, NULL },
-		&have));
-	if (str_contains(have, STR(PAUSE_IMAGE_NAME)))
+	if (containerd_has_image(a, o->run_dir, PAUSE_IMAGE_NAME))
 		return NULL;
 	TRY(file_write_atomic(path, str_make((const char *)pause_image, (size_t)pause_image_size),
 			      0600));

@@ -33,6 +33,8 @@ MUST_USE SUSPENDS struct err *containerd_ensure(struct arena *a, const struct co
 						const char **ret_socket);
 /* Whether the containerd of run_dir lives. */
 bool containerd_alive(struct arena *a, const char *run_dir);
+/* name in full: "localhost/a/b:1". */
+SUSPENDS bool containerd_has_image(struct arena *a, const char *run_dir, const char *name);
 /* An OCI or Docker archive, into the namespace of the CRI plugin. */
 MUST_USE SUSPENDS struct err *containerd_import(struct arena *a, const char *run_dir,
 						const char *path);
