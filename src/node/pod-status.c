@@ -172,6 +172,21 @@ static void status_from_runtime(struct arena *a, const struct status_input *in, 
 	json_set_str(a, cs, "containerID", arena_fmt(a, "containerd://%.*s", STR_ARG(cur->id)));
 }
 
+/* What the running instance has: the spec's, since we do not resize in place. */
+static void status_resources(struct arena *a, const struct json *container, struct json *cs)
+{
+	const struct json *res = json_get(container, "resources");
+	const struct json *requests = json_get(res, "requests");
+	struct json *copy = json_sub(a, cs, "resources");
+
+	if (json_len(requests)) {
+		json_set(a, cs, "allocatedResources", json_copy(a, requests));
+		json_set(a, copy, "requests", json_copy(a, requests));
+	}
+	if (json_len(json_get(res, "limits")))
+		json_set(a, copy, "limits", json_copy(a, json_get(res, "limits")));
+}
+
 static struct json *status_of_container(struct arena *a, const struct status_input *in,
 					const struct json *container, const struct json *old_list,
 					bool init, struct str default_reason)
@@ -197,6 +212,8 @@ static struct json *status_of_container(struct arena *a, const struct status_inp
 		ready = json_int_at(cs, "state.terminated.exitCode", -1) == 0;
 	json_set_bool(a, cs, "ready", ready);
 	json_set_bool(a, cs, "started", started);
+	if (running)
+		status_resources(a, container, cs);
 	if (view && view->volume_mounts && json_len(view->volume_mounts))
 		json_set(a, cs, "volumeMounts", json_copy(a, view->volume_mounts));
 	return cs;

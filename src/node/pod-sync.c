@@ -282,6 +282,18 @@ static bool sync_wants(const struct json *pod, const struct json *container,
 	return !json_at(old, "state.running") && !json_at(old, "state.terminated");
 }
 
+/* A probe may have a grace of its own. */
+static int64_t sync_kill_grace(const struct json *pod, const struct json *container,
+			       const struct pod_container *pc)
+{
+	const char *member = pc->kill_kind == PROBE_STARTUP ? "startupProbe" : "livenessProbe";
+	int64_t grace = json_int_at(pod, "spec.terminationGracePeriodSeconds", 30);
+
+	if (!pc->kill)
+		return grace;
+	return json_int_at(json_get(container, member), "terminationGracePeriodSeconds", grace);
+}
+
 static void sync_kill_changed(struct pod *p, struct arena *a, const struct json *pod,
 			      struct rt_pod *rt)
 {
@@ -305,8 +317,7 @@ static void sync_kill_changed(struct pod *p, struct arena *a, const struct json 
 				      .p;
 		if (!why)
 			continue;
-		pod_container_kill(p, a, pod, rc,
-				   json_int_at(pod, "spec.terminationGracePeriodSeconds", 30), why);
+		pod_container_kill(p, a, pod, rc, sync_kill_grace(pod, c, pc), why);
 		rc->state = RT_EXITED;
 		rc->finished = wall_now();
 	}
@@ -504,11 +515,14 @@ static void sync_check_deadline(struct pod *p, const struct json *pod)
 	if (!limit || !wall_parse(json_str_at(pod, "status.startTime"), &start))
 		return;
 	left = limit * 1000 - (wall_now().ns - start.ns) / NS_PER_MS;
-	if (left <= 0)
+	if (left <= 0) {
+		agent_event(p->agent, pod, "Normal", "DeadlineExceeded",
+			    "Pod was active on the node longer than the specified deadline");
 		pod_fail(p, "DeadlineExceeded",
 			 STR("Pod was active on the node longer than the specified deadline"));
-	else
+	} else {
 		pod_due(p, left);
+	}
 }
 
 struct err *pod_sync(struct pod *p, struct arena *a, const struct json *pod)
