@@ -43,170 +43,165 @@ static void expect(size_t row, const struct causes *c, const char *field, const 
 
 #define D "spec.domain."
 
-/* One cause per row, or none: the spec of a VMI after defaulting. */
+/* One cause per row, or none: the spec of a VMI after defaulting. A NULL message is not compared.
+ */
+static const struct {
+	const char *spec, *field, *message;
+} vmi_rows[] = {
+	{ "{domain: {memory: {guest: 64Mi}}}", NULL, NULL },
+	{ "{}", "",
+	  "no memory requested, at least one of 'spec.domain.memory.guest', "
+	  "'spec.domain.memory.hugepages.pageSize' or "
+	  "'spec.domain.resources.requests.memory' must be set" },
+	{ "{hostname: 'a_b', domain: {memory: {guest: 64Mi}}}", "spec.hostname", NULL },
+	{ "{startStrategy: Soon, domain: {memory: {guest: 64Mi}}}", "spec.startStrategy",
+	  "spec.startStrategy is set with an unrecognized option: Soon" },
+	{ "{evictionStrategy: Never, domain: {memory: {guest: 64Mi}}}", "spec.evictionStrategy",
+	  "spec.evictionStrategy is set with an unrecognized option: Never" },
+	{ "{domain: {memory: {guest: 64Mi}, machine: {type: pc}}}", D "machine.type",
+	  "spec.domain.machine.type is not supported: pc (allowed values: [q35* "
+	  "pc-q35*])" },
+	/* resources */
+	{ "{domain: {resources: {requests: {memory: -1}}}}", D "resources.requests.memory",
+	  "spec.domain.resources.requests.memory '-1': must be greater than or equal to "
+	  "0." },
+	{ "{domain: {resources: {requests: {memory: 10k}}}}", D "resources.requests.memory",
+	  "spec.domain.resources.requests.memory '10k': must be greater than or equal to "
+	  "1M." },
+	{ "{domain: {resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}}}",
+	  D "resources.requests.memory",
+	  "spec.domain.resources.requests.memory '2Gi' is greater than "
+	  "spec.domain.resources.limits.memory '1Gi'" },
+	{ "{domain: {memory: {guest: 64Mi}, resources: {requests: {cpu: -1}}}}",
+	  D "resources.requests.cpu",
+	  "spec.domain.resources.requests.cpu '-1': must be greater than or equal to 0." },
+	{ "{domain: {memory: {guest: 64Mi}, cpu: {sockets: 8, maxSockets: 4}}}", D "cpu.sockets",
+	  "Number of sockets in CPU topology is greater than the maximum sockets allowed" },
+	{ "{domain: {memory: {guest: 64Mi}, cpu: {isolateEmulatorThread: true}}}",
+	  D "cpu.isolateEmulatorThread",
+	  "IsolateEmulatorThread should be only set in combination with "
+	  "DedicatedCPUPlacement" },
+	{ "{domain: {memory: {guest: 64Mi}, cpu: {features: [{name: x, policy: y}]}}}",
+	  D "cpu.features[0].policy", "CPU feature x uses policy y that is not supported." },
+	/* disks and volumes */
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, disk: {}}]}}}",
+	  D "devices.disks[0].name", "spec.domain.devices.disks[0].Name 'a' not found." },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, disk: {}, lun: "
+	  "{}}]}},"
+	  " volumes: [{name: a, persistentVolumeClaim: {claimName: c}}]}",
+	  D "devices.disks[0]",
+	  "spec.domain.devices.disks[0] can only have a single target type defined" },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, disk: {bus: "
+	  "ide}}]}},"
+	  " volumes: [{name: a, emptyDisk: {capacity: 1Gi}}]}",
+	  D "devices.disks[0].disk.bus", NULL },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, bootOrder: 0}]}},"
+	  " volumes: [{name: a, emptyDisk: {capacity: 1Gi}}]}",
+	  D "devices.disks[0].bootOrder",
+	  "spec.domain.devices.disks[0] must have a boot order > 0, if supplied" },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, bootOrder: 1}, "
+	  "{name: "
+	  "b, bootOrder: 1}]}}, volumes: [{name: a, emptyDisk: {}}, {name: b, emptyDisk: "
+	  "{}}]}",
+	  D "devices.disks[1].bootOrder",
+	  "Boot order for spec.domain.devices.disks[1].bootOrder already set for a "
+	  "different "
+	  "device." },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, lun: {}}]}},"
+	  " volumes: [{name: a, emptyDisk: {}}]}",
+	  D "devices.disks[0].lun",
+	  "spec.domain.devices.disks[0].lun can only be mapped to a DataVolume or "
+	  "PersistentVolumeClaim volume." },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, cache: maybe}]}},"
+	  " volumes: [{name: a, emptyDisk: {}}]}",
+	  D "devices.disks[0].cache",
+	  "spec.domain.devices.disks[0].cache has invalid value maybe" },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, io: maybe}]}},"
+	  " volumes: [{name: a, emptyDisk: {}}]}",
+	  D "devices.disks.domain.devices.disks[0].io",
+	  "Disk IO mode for spec.domain.devices.disks is not supported. Supported modes "
+	  "are: "
+	  "native, threads." },
+	{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a}]}", "spec.volumes[0]",
+	  "spec.volumes[0] must have exactly one source type set" },
+	{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a, cloudInitNoCloud: {}}]}",
+	  "spec.volumes[0].cloudInitNoCloud",
+	  "spec.volumes[0].cloudInitNoCloud must have at least one userdatasource or one "
+	  "networkdatasource set." },
+	{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a, cloudInitNoCloud: "
+	  "{userData: x,"
+	  " userDataBase64: eA==}}]}",
+	  "spec.volumes[0].cloudInitNoCloud",
+	  "spec.volumes[0].cloudInitNoCloud must have only one userdatasource set." },
+	{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a, configMap: {}}]}",
+	  "spec.volumes[0].configMap.name", "spec.volumes[0].configMap.name is a required field" },
+	/* networks */
+	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: "
+	  "{}}]}}}",
+	  D "devices.interfaces[0].name", "spec.domain.devices.interfaces[0].name 'a' not found." },
+	{ "{domain: {memory: {guest: 64Mi}}, networks: [{name: a, pod: {}}]}",
+	  "spec.networks[0].name", "spec.networks[0].name 'a' not found." },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a}]}}, networks: "
+	  "[{name: a, pod: {}}]}",
+	  D "devices.interfaces[0]",
+	  "logical a interface must have exactly one binding method or binding plugin" },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, masquerade: "
+	  "{}}]}},"
+	  " networks: [{name: a, multus: {networkName: n}}]}",
+	  D "devices.interfaces[0].name",
+	  "Masquerade interface only implemented with pod network" },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: {}, "
+	  "macAddress: nope}]}}, networks: [{name: a, pod: {}}]}",
+	  D "devices.interfaces[0].macAddress", NULL },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: {}, "
+	  "ports: [{port: 70000}]}]}}, networks: [{name: a, pod: {}}]}",
+	  D "devices.interfaces[0].ports[0].port", "Port field must be in range 0 < x < 65536." },
+	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: "
+	  "{}}]}}, "
+	  "networks: [{name: a}]}",
+	  "spec.networks[0]", "should have a network type" },
+	/* firmware */
+	{ "{domain: {memory: {guest: 64Mi}, firmware: {bootloader: {bios: {}, efi: "
+	  "{secureBoot: "
+	  "false}}}}}",
+	  D "firmware.bootloader",
+	  "spec.domain.firmware.bootloader has both EFI and BIOS configured, but they are "
+	  "mutually exclusive." },
+	{ "{domain: {memory: {guest: 64Mi}, firmware: {bootloader: {efi: {}}}}}", "spec.domain",
+	  "spec.domain has EFI SecureBoot enabled. SecureBoot requires SMM, which is "
+	  "currently "
+	  "disabled." },
+	{ "{domain: {memory: {guest: 64Mi}, firmware: {kernelBoot: {kernelArgs: x}}}}",
+	  D "firmware.kernelBoot.kernelArgs",
+	  "kernel arguments cannot be provided without an external kernel" },
+	{ "{domain: {memory: {guest: 64Mi}, firmware: {kernelBoot: {container: {image: "
+	  "x}}}}}",
+	  D "firmware.kernelBoot.container",
+	  "spec.domain.firmware.kernelBoot.container must be defined with at least one of "
+	  "the "
+	  "following: kernelPath, initrdPath" },
+};
+
 TEST(vmi_specs)
 {
-	static const struct {
-		const char *spec, *field, *message;
-	} rows[] = {
-		{ "{domain: {memory: {guest: 64Mi}}}", NULL, NULL },
-		{ "{}", "",
-		  "no memory requested, at least one of 'spec.domain.memory.guest', "
-		  "'spec.domain.memory.hugepages.pageSize' or "
-		  "'spec.domain.resources.requests.memory' must be set" },
-		{ "{hostname: 'a_b', domain: {memory: {guest: 64Mi}}}", "spec.hostname", NULL },
-		{ "{startStrategy: Soon, domain: {memory: {guest: 64Mi}}}", "spec.startStrategy",
-		  "spec.startStrategy is set with an unrecognized option: Soon" },
-		{ "{evictionStrategy: Never, domain: {memory: {guest: 64Mi}}}",
-		  "spec.evictionStrategy",
-		  "spec.evictionStrategy is set with an unrecognized option: Never" },
-		{ "{domain: {memory: {guest: 64Mi}, machine: {type: pc}}}", D "machine.type",
-		  "spec.domain.machine.type is not supported: pc (allowed values: [q35* "
-		  "pc-q35*])" },
-		/* resources */
-		{ "{domain: {resources: {requests: {memory: -1}}}}", D "resources.requests.memory",
-		  "spec.domain.resources.requests.memory '-1': must be greater than or equal to "
-		  "0." },
-		{ "{domain: {resources: {requests: {memory: 10k}}}}", D "resources.requests.memory",
-		  "spec.domain.resources.requests.memory '10k': must be greater than or equal to "
-		  "1M." },
-		{ "{domain: {resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}}}",
-		  D "resources.requests.memory",
-		  "spec.domain.resources.requests.memory '2Gi' is greater than "
-		  "spec.domain.resources.limits.memory '1Gi'" },
-		{ "{domain: {memory: {guest: 64Mi}, resources: {requests: {cpu: -1}}}}",
-		  D "resources.requests.cpu",
-		  "spec.domain.resources.requests.cpu '-1': must be greater than or equal to 0." },
-		{ "{domain: {memory: {guest: 64Mi}, cpu: {sockets: 8, maxSockets: 4}}}",
-		  D "cpu.sockets",
-		  "Number of sockets in CPU topology is greater than the maximum sockets allowed" },
-		{ "{domain: {memory: {guest: 64Mi}, cpu: {isolateEmulatorThread: true}}}",
-		  D "cpu.isolateEmulatorThread",
-		  "IsolateEmulatorThread should be only set in combination with "
-		  "DedicatedCPUPlacement" },
-		{ "{domain: {memory: {guest: 64Mi}, cpu: {features: [{name: x, policy: y}]}}}",
-		  D "cpu.features[0].policy",
-		  "CPU feature x uses policy y that is not supported." },
-		/* disks and volumes */
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, disk: {}}]}}}",
-		  D "devices.disks[0].name", "spec.domain.devices.disks[0].Name 'a' not found." },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, disk: {}, lun: "
-		  "{}}]}},"
-		  " volumes: [{name: a, persistentVolumeClaim: {claimName: c}}]}",
-		  D "devices.disks[0]",
-		  "spec.domain.devices.disks[0] can only have a single target type defined" },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, disk: {bus: "
-		  "ide}}]}},"
-		  " volumes: [{name: a, emptyDisk: {capacity: 1Gi}}]}",
-		  D "devices.disks[0].disk.bus", NULL },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, bootOrder: 0}]}},"
-		  " volumes: [{name: a, emptyDisk: {capacity: 1Gi}}]}",
-		  D "devices.disks[0].bootOrder",
-		  "spec.domain.devices.disks[0] must have a boot order > 0, if supplied" },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, bootOrder: 1}, "
-		  "{name: "
-		  "b, bootOrder: 1}]}}, volumes: [{name: a, emptyDisk: {}}, {name: b, emptyDisk: "
-		  "{}}]}",
-		  D "devices.disks[1].bootOrder",
-		  "Boot order for spec.domain.devices.disks[1].bootOrder already set for a "
-		  "different "
-		  "device." },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, lun: {}}]}},"
-		  " volumes: [{name: a, emptyDisk: {}}]}",
-		  D "devices.disks[0].lun",
-		  "spec.domain.devices.disks[0].lun can only be mapped to a DataVolume or "
-		  "PersistentVolumeClaim volume." },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, cache: maybe}]}},"
-		  " volumes: [{name: a, emptyDisk: {}}]}",
-		  D "devices.disks[0].cache",
-		  "spec.domain.devices.disks[0].cache has invalid value maybe" },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, io: maybe}]}},"
-		  " volumes: [{name: a, emptyDisk: {}}]}",
-		  D "devices.disks.domain.devices.disks[0].io",
-		  "Disk IO mode for spec.domain.devices.disks is not supported. Supported modes "
-		  "are: "
-		  "native, threads." },
-		{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a}]}", "spec.volumes[0]",
-		  "spec.volumes[0] must have exactly one source type set" },
-		{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a, cloudInitNoCloud: {}}]}",
-		  "spec.volumes[0].cloudInitNoCloud",
-		  "spec.volumes[0].cloudInitNoCloud must have at least one userdatasource or one "
-		  "networkdatasource set." },
-		{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a, cloudInitNoCloud: "
-		  "{userData: x,"
-		  " userDataBase64: eA==}}]}",
-		  "spec.volumes[0].cloudInitNoCloud",
-		  "spec.volumes[0].cloudInitNoCloud must have only one userdatasource set." },
-		{ "{domain: {memory: {guest: 64Mi}}, volumes: [{name: a, configMap: {}}]}",
-		  "spec.volumes[0].configMap.name",
-		  "spec.volumes[0].configMap.name is a required field" },
-		/* networks */
-		{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: "
-		  "{}}]}}}",
-		  D "devices.interfaces[0].name",
-		  "spec.domain.devices.interfaces[0].name 'a' not found." },
-		{ "{domain: {memory: {guest: 64Mi}}, networks: [{name: a, pod: {}}]}",
-		  "spec.networks[0].name", "spec.networks[0].name 'a' not found." },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a}]}}, networks: "
-		  "[{name: a, pod: {}}]}",
-		  D "devices.interfaces[0]",
-		  "logical a interface must have exactly one binding method or binding plugin" },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, masquerade: "
-		  "{}}]}},"
-		  " networks: [{name: a, multus: {networkName: n}}]}",
-		  D "devices.interfaces[0].name",
-		  "Masquerade interface only implemented with pod network" },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: {}, "
-		  "macAddress: nope}]}}, networks: [{name: a, pod: {}}]}",
-		  D "devices.interfaces[0].macAddress", NULL },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: {}, "
-		  "ports: [{port: 70000}]}]}}, networks: [{name: a, pod: {}}]}",
-		  D "devices.interfaces[0].ports[0].port",
-		  "Port field must be in range 0 < x < 65536." },
-		{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: "
-		  "{}}]}}, "
-		  "networks: [{name: a}]}",
-		  "spec.networks[0]", "should have a network type" },
-		/* firmware */
-		{ "{domain: {memory: {guest: 64Mi}, firmware: {bootloader: {bios: {}, efi: "
-		  "{secureBoot: "
-		  "false}}}}}",
-		  D "firmware.bootloader",
-		  "spec.domain.firmware.bootloader has both EFI and BIOS configured, but they are "
-		  "mutually exclusive." },
-		{ "{domain: {memory: {guest: 64Mi}, firmware: {bootloader: {efi: {}}}}}",
-		  "spec.domain",
-		  "spec.domain has EFI SecureBoot enabled. SecureBoot requires SMM, which is "
-		  "currently "
-		  "disabled." },
-		{ "{domain: {memory: {guest: 64Mi}, firmware: {kernelBoot: {kernelArgs: x}}}}",
-		  D "firmware.kernelBoot.kernelArgs",
-		  "kernel arguments cannot be provided without an external kernel" },
-		{ "{domain: {memory: {guest: 64Mi}, firmware: {kernelBoot: {container: {image: "
-		  "x}}}}}",
-		  D "firmware.kernelBoot.container",
-		  "spec.domain.firmware.kernelBoot.container must be defined with at least one of "
-		  "the "
-		  "following: kernelPath, initrdPath" },
-	};
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct virt_config cfg = config(a);
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct json *spec = yaml(a, rows[i].spec);
+	for (size_t i = 0; i < ARRAY_LEN(vmi_rows); i++) {
+		struct json *spec = yaml(a, vmi_rows[i].spec);
 		struct causes c;
 
 		causes_init(&c, a);
 		vmi_default_spec(a, &cfg, spec);
 		validate_vmi_spec(&c, &cfg, spec, STR("spec"));
 		validate_vmi_itself(&c, &cfg, spec, STR("spec"));
-		if (rows[i].field && !rows[i].message) {
+		if (vmi_rows[i].field && !vmi_rows[i].message) {
 			if (json_len(c.list) != 1 ||
-			    !str_eqz(json_str_at(json_idx(c.list, 0), "field"), rows[i].field))
+			    !str_eqz(json_str_at(json_idx(c.list, 0), "field"), vmi_rows[i].field))
 				fail_msg("row %zu: %.*s", i, STR_ARG(causes_message(&c)));
 			continue;
 		}
-		expect(i, &c, rows[i].field, rows[i].message);
+		expect(i, &c, vmi_rows[i].field, vmi_rows[i].message);
 	}
 }
 
