@@ -92,6 +92,11 @@ static struct err *up_virt_fiber(void *arg)
 	return up_virt(arg);
 }
 
+static struct err *up_dns_fiber(void *arg)
+{
+	return up_dns(arg);
+}
+
 static struct err *up_node_fiber(void *arg)
 {
 	struct up *u = arg;
@@ -106,8 +111,10 @@ static struct err *up_node_and_virt(void *arg)
 	struct up *u = arg;
 	struct fiber_group *g = fiber_group_new();
 
-	if (u->with_node)
+	if (u->with_node) {
 		fiber_group_add(g, "node", up_node_fiber, u);
+		fiber_group_add(g, "dns", up_dns_fiber, u);
+	}
 	if (u->with_node && !up_is_without(u, "virt"))
 		fiber_group_add(g, "virtualization", up_virt_fiber, u);
 	return fiber_group_join(g);

@@ -71,5 +71,8 @@ MUST_USE SUSPENDS struct err *up_watch_containerd(struct up *u);
 /* SUSPENDS until /readyz answers ok. */
 MUST_USE SUSPENDS struct err *up_wait_ready(struct up *u);
 
+/* up-dns.c: makes Service kube-dns, trying until it is there */
+MUST_USE SUSPENDS struct err *up_dns(struct up *u);
+
 /* up-virt.c: the virtualization components; runs for the supervisor's life and renews tokens */
 MUST_USE SUSPENDS struct err *up_virt(struct up *u);

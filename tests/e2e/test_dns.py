@@ -182,6 +182,20 @@ def test_upstream_names_are_forwarded(box):
     assert reply[:2] == msg[:2] and reply[3] & 15 == want
 
 
+def test_kube_dns_is_the_same_server(box, ns):
+    dns = Dns(box)
+    service = box.get("-n", "kube-system", "service", "kube-dns")
+    dns.ip = service["spec"]["clusterIP"]
+    assert dns.ip.endswith(".0.10")
+    ip = box.get("-n", "default", "service", "kubernetes")["spec"]["clusterIP"]
+    assert dns.ask("kubernetes.default.svc.cluster.local") == (NOERROR, [(A, ip)])
+    ns.apply(busybox_pod("client", ["sleep", "3600"]))
+    ns.wait("pod/client", "condition=Ready")
+    out = ns.kubectl("exec", "client", "--", "nslookup", "kubernetes.default.svc.cluster.local",
+                     dns.ip).stdout
+    assert f"Address: {ip}" in out
+
+
 def test_broken_queries_do_no_harm(box):
     dns = Dns(box)
     for msg in (b"\x00", b"\x00\x05hello", b"\xff\xff" + secrets.token_bytes(64)):
@@ -199,7 +213,7 @@ def test_guest_gets_the_nodes_server(box, ns):
     ns.wait("vmi/vm", "condition=Ready")
     with Console(box, ns, "vm") as console:
         console.login()
-        console.send("cat /etc/resolv.conf\n")
+        console.send("until cat /etc/resolv.conf; do sleep 1; done 2>/dev/null\n")
         console.expect(f"search {ns.name}.svc.cluster.local".encode())
         console.expect(f"nameserver {Dns(box).ip}".encode())
         console.expect(b"# ")
