@@ -115,7 +115,7 @@ struct resolve {
 
 static void resolve_unref(struct resolve *r)
 {
-	if (atomic_fetch_sub(&r->refs, 1) == 1) {
+	if (r && atomic_fetch_sub(&r->refs, 1) == 1) {
 		close(r->event_fd);
 		free(r);
 	}

@@ -408,7 +408,8 @@ FIBER_TEST(bad_addresses)
 		{ "unix:", ERR_INVALID },
 		{ "unix:/nonexistent/socket", ERR_NOT_FOUND },
 		{ "127.0.0.1:1", ERR_UNAVAILABLE },
-		{ "[::1]:1", ERR_UNAVAILABLE },
+		{ "no..name:1", ERR_UNAVAILABLE },
+		{ "[::1]:1", ERR_UNAVAILABLE }, /* a machine may lack IPv6 */
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -416,7 +417,7 @@ FIBER_TEST(bad_addresses)
 		struct err *e = stream_connect(str_from(rows[i].address), NULL, STR_EMPTY, &s);
 
 		assert_non_null(e);
-		if (!err_is(e, rows[i].code) && i != 6) /* a machine may lack IPv6 */
+		if (!err_is(e, rows[i].code) && i != ARRAY_LEN(rows) - 1)
 			fail_msg("row %zu: %.*s", i, STR_ARG(err_msg(e)));
 		err_free(e);
 	}
