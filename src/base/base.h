@@ -9,6 +9,7 @@
 
 #define MUST_USE               __attribute__((warn_unused_result))
 #define NORETURN               __attribute__((noreturn))
+#define NEVER_NULL             __attribute__((returns_nonnull))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define _cleanup_(fn)          __attribute__((cleanup(fn)))
 #define UNUSED                 __attribute__((unused))

@@ -28,9 +28,9 @@ struct err_cause {
 };
 
 /* lifecycle */
-MUST_USE struct err *err_new(enum err_code code, const char *fmt, ...) PRINTF_LIKE(2, 3);
+MUST_USE NEVER_NULL struct err *err_new(enum err_code code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Picks the code from errno (ENOENT becomes NOT_FOUND, ...) and appends its text. */
-MUST_USE struct err *err_errno(int errnum, const char *fmt, ...) PRINTF_LIKE(2, 3);
+MUST_USE NEVER_NULL struct err *err_errno(int errnum, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Takes e; the message becomes "new: old". Code and details are kept. NULL stays NULL. */
 MUST_USE struct err *err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Takes e; replaces code or message, keeps the rest. NULL stays NULL. */
@@ -46,14 +46,15 @@ static inline void err_ignore(struct err *e, const char *why UNUSED)
 }
 
 /* details; each returns e so that calls can be chained in a return */
-struct err *err_details(struct err *e, struct str group, struct str kind, struct str name);
-struct err *err_uid(struct err *e, struct str uid);
+NEVER_NULL struct err *err_details(struct err *e, struct str group, struct str kind,
+				   struct str name);
+NEVER_NULL struct err *err_uid(struct err *e, struct str uid);
 /* Seconds a client should wait before it tries again. */
-struct err *err_retry_after(struct err *e, int seconds);
+NEVER_NULL struct err *err_retry_after(struct err *e, int seconds);
 /* Overrides the HTTP status (for ERR_UNKNOWN and odd upstream cases). */
-struct err *err_set_status(struct err *e, int http_status);
+NEVER_NULL struct err *err_set_status(struct err *e, int http_status);
 /* Overrides the reason string (upstream's rarer reasons). */
-struct err *err_set_reason(struct err *e, struct str reason);
+NEVER_NULL struct err *err_set_reason(struct err *e, struct str reason);
 /* Adds one cause: which field, why (FieldValueInvalid, ...), and the cause's message. */
 void err_add_cause(struct err *e, struct str field, struct str reason, struct str msg);
 
