@@ -143,6 +143,23 @@ static struct err *dns_ask_tcp(struct arena *a, struct str server, struct str qu
 	return dns_exchange_tcp(a, st, query, q, ret);
 }
 
+/* TCP only for what was cut and the client can take: many a way to a resolver knows but UDP. */
+static struct err *dns_ask_server(struct arena *a, struct str server, struct str query,
+				  const struct dns_query *q, bool tcp, struct str *ret)
+{
+	struct str whole;
+
+	TRY(dns_ask_udp(a, server, query, q, ret));
+	if (tcp && dns_is_truncated(*ret)) {
+		struct err *e = dns_ask_tcp(a, server, query, q, &whole);
+
+		if (!e)
+			*ret = whole;
+		err_ignore(e, "the client gets the part there is, marked as such");
+	}
+	return NULL;
+}
+
 /* all of them */
 
 static bool dns_is_failure(struct str answer)
@@ -168,8 +185,7 @@ struct err *dns_forward(struct arena *a, struct str own, struct str query,
 		struct err *e;
 
 		rand_bytes(msg, 2);
-		e = (tcp ? dns_ask_tcp : dns_ask_udp)(a, servers[i], str_make(msg, query.n), q,
-						      &answer);
+		e = dns_ask_server(a, servers[i], str_make(msg, query.n), q, tcp, &answer);
 		fiber_restore_deadline(old);
 		if (!e)
 			found = answer;

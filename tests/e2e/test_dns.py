@@ -178,8 +178,8 @@ def test_upstream_names_are_forwarded(box):
             want = s.recv(4096)[3] & 15
         except (IndexError, OSError):
             want = SERVFAIL
-    reply = dns.udp(msg)
-    assert reply[:2] == msg[:2] and reply[3] & 15 == want
+    for reply in (dns.udp(msg), dns.tcp(msg)[0]):
+        assert reply[:2] == msg[:2] and reply[3] & 15 == want
 
 
 def test_kube_dns_is_the_same_server(box, ns):
