@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/str.h"
 
+struct arena;
 struct client;
 struct cri;
 struct devices;

@@ -8,6 +8,7 @@
  */
 
 #include "base/base.h"
+#include "base/str.h"
 
 struct api_request;
 struct err;
