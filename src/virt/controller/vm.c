@@ -112,6 +112,22 @@ static struct err *ensure_revision(struct vm_sync *s)
 	return e;
 }
 
+/* The revision of the VMI before: nothing will be compared with it any more. */
+static struct err *drop_old_revision(struct vm_sync *s)
+{
+	int64_t old = json_int_at(s->vm, "status.observedGeneration", 0);
+	struct err *e;
+
+	if (!old || old == json_int_at(s->vm, "metadata.generation", 0))
+		return NULL;
+	e = client_delete(s->vc->client, s->a, GVR_REVISION, meta_namespace(s->vm),
+			  vm_revision_name(s->a, s->vm, old), &CLIENT_DELETE_DEFAULT);
+	if (!err_is(e, ERR_NOT_FOUND))
+		return e;
+	err_ignore(e, "dropped already");
+	return NULL;
+}
+
 static struct err *start_vm(struct vm_sync *s)
 {
 	struct json *vmi;
@@ -120,6 +136,7 @@ static struct err *start_vm(struct vm_sync *s)
 	if (!datavolumes_are_ready(s))
 		return NULL;
 	TRY(vm_failed(s, "FailedCreate", ensure_revision(s)));
+	TRY(drop_old_revision(s));
 	vmi = vm_make_instance(s->a, s->vm);
 	expectations_set(&s->vc->vm_expect, s->key, 1, 0);
 	e = client_create(s->vc->client, s->a, GVR_VMI, meta_namespace(s->vm), vmi, NULL);
