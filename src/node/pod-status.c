@@ -313,6 +313,18 @@ static void status_name_add(struct buf *b, struct str name)
 	buf_addf(b, "%s%.*s", b->n ? " " : "", STR_ARG(name));
 }
 
+/* Once an app container has run, the init containers have done their work. */
+static bool status_app_ran(const struct json *status)
+{
+	json_for_each(
+		it, json_get(status,
+			     "containerStatuses")) if (json_at(it.val, "state.running") ||
+						       json_at(it.val, "state.terminated") ||
+						       json_at(it.val,
+							       "lastState.terminated")) return true;
+	return false;
+}
+
 static void status_condition_initialized(struct arena *a, const struct status_input *in,
 					 struct json *status)
 {
@@ -328,7 +340,7 @@ static void status_condition_initialized(struct arena *a, const struct status_in
 	{
 		const struct json *cs = json_idx(json_get(status, "initContainerStatuses"), i++);
 
-		if (!status_init_done(it.val, cs))
+		if (!status_init_done(it.val, cs) && !status_app_ran(status))
 			status_name_add(&b, json_str_at(it.val, "name"));
 	}
 	status_condition(a, in, status, "Initialized", !b.n,
@@ -444,6 +456,7 @@ static void status_containers(struct arena *a, const struct status_input *in, st
 	size_t i = 0;
 
 	if (json_len(init)) {
+		json_delz(status, "initContainerStatuses");
 		list = json_sub_array(a, status, "initContainerStatuses");
 		json_for_each(it, init)
 			json_push(list, status_of_container(a, in, it.val,
@@ -452,6 +465,7 @@ static void status_containers(struct arena *a, const struct status_input *in, st
 		json_for_each(it, init) init_done =
 			status_init_done(it.val, json_idx(list, i++)) && init_done;
 	}
+	json_delz(status, "containerStatuses");
 	list = json_sub_array(a, status, "containerStatuses");
 	json_for_each(it, json_at(in->pod, "spec.containers")) json_push(
 		list,
@@ -481,6 +495,12 @@ struct json *pod_status_render(struct arena *a, const struct status_input *in)
 	} else {
 		json_set_str(a, status, "phase",
 			     str_from(status_phase(in->pod, status, in->ended)));
+	}
+	if (pod_phase_is_final(json_str_at(status, "phase")) && !in->ended) {
+		struct status_input over = *in; /* nothing waits for a start any more */
+
+		over.ended = true;
+		status_containers(a, &over, status);
 	}
 	status_addresses(a, in, status);
 	json_set_str(a, status, "startTime",

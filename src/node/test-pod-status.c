@@ -180,6 +180,28 @@ TEST(lost_containers)
 	assert_int_equal(json_int_at(c, "restartCount", 0), 2);
 }
 
+/* A machine's Pod after a power cut: its sidecar does not wait for a start either. */
+TEST(lost_sidecar_of_a_pod_that_is_over)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct rt_pod rt = { 0 };
+	struct json *pod = parse(
+		a,
+		"{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":"
+		"\"i\"}],\"initContainers\":[{\"name\":\"s\",\"image\":\"i\",\"restartPolicy\":"
+		"\"Always\"}]},\"status\":{\"phase\":\"Running\",\"containerStatuses\":[{\"name\":"
+		"\"c\",\"state\":{\"running\":{}}}],\"initContainerStatuses\":[{\"name\":\"s\","
+		"\"restartCount\":0,\"state\":{\"running\":{}}}]}}");
+	struct status_input in = { .pod = pod, .rt = &rt, .now = { NS_PER_SEC } };
+	struct json *st = pod_status_render(a, &in);
+	const struct json *s = json_idx(json_get(st, "initContainerStatuses"), 0);
+
+	assert_str(json_str_at(st, "phase"), "Failed");
+	assert_str(json_str_at(s, "state.terminated.reason"), "ContainerStatusUnknown");
+	assert_int_equal(json_int_at(s, "restartCount", -1), 0);
+	assert_true(condition_is_true(st, "Initialized"));
+}
+
 TEST(restart_rules)
 {
 	static const struct {
@@ -208,4 +230,5 @@ TEST(restart_rules)
 	}
 }
 
-TEST_MAIN(T(scenes), T(crash_loop_keeps_the_last_state), T(lost_containers), T(restart_rules))
+TEST_MAIN(T(scenes), T(crash_loop_keeps_the_last_state), T(lost_containers),
+	  T(lost_sidecar_of_a_pod_that_is_over), T(restart_rules))
