@@ -389,6 +389,10 @@ static void container_metadata(struct arena *a, const struct container_opts *o,
 				     str_from(o->annotations->v[i]->value));
 	cri_pair_add(a, &ann, STR(ANNOTATION_HASH), container_hash(a, o->container));
 	cri_pair_add(a, &ann, STR(ANNOTATION_RESTARTS), arena_fmt(a, "%d", o->restarts));
+	cri_pair_add(a, &ann, STR(ANNOTATION_GRACE),
+		     arena_fmt(a, "%lld",
+			       (long long)json_int_at(o->pod, "spec.terminationGracePeriodSeconds",
+						      30)));
 	cri_pair_add(a, &ann, STR(ANNOTATION_TERMINATION_PATH), path);
 	cri_pair_add(a, &ann, STR(ANNOTATION_TERMINATION_POLICY), policy);
 	cri_pair_add(a, &ann, STR(ANNOTATION_TERMINATION_FILE), o->termination_file);

@@ -16,6 +16,7 @@
 #include "io/process.h"
 #include "node/containerd.h"
 #include "node/cri.h"
+#include "node/pod-runtime.h"
 
 #define DOWN_GRACE_S    30
 #define DOWN_WAIT_MS    15000
@@ -27,7 +28,16 @@ struct down_pod {
 	const CRI(ListContainersResponse) * containers;
 };
 
-/* Containers of one sandbox together, then the sandbox. */
+/* The grace of the Pod, noted on its containers. */
+static int64_t down_grace(const CRI(Container) * c)
+{
+	struct str text = cri_pair_find(c->annotations, c->n_annotations, ANNOTATION_GRACE);
+	int64_t s;
+
+	return str_to_i64(text, &s) ? MIN(MAX(s, 1), DOWN_GRACE_S) : DOWN_GRACE_S;
+}
+
+/* The containers of one sandbox, then the sandbox. */
 static struct err *down_stop_pod(void *arg)
 {
 	const struct down_pod *p = arg;
@@ -40,7 +50,7 @@ static struct err *down_stop_pod(void *arg)
 		if (!str_eqz(id, c->pod_sandbox_id))
 			continue;
 		err_log(NULL, LOG_WARN, "container not stopped",
-			cri_stop_container(p->cri, a, str_from(c->id), DOWN_GRACE_S));
+			cri_stop_container(p->cri, a, str_from(c->id), down_grace(c)));
 	}
 	err_log(NULL, LOG_WARN, "sandbox not stopped", cri_stop_sandbox(p->cri, a, id));
 	err_log(NULL, LOG_WARN, "sandbox not removed", cri_remove_sandbox(p->cri, a, id));

@@ -21,6 +21,7 @@ struct err;
 #define LABEL_CONTAINER_NAME          "io.kubernetes.container.name"
 #define ANNOTATION_HASH               "io.kubernetes.container.hash"
 #define ANNOTATION_RESTARTS           "io.kubernetes.container.restartCount"
+#define ANNOTATION_GRACE              "io.kubernetes.pod.terminationGracePeriod"
 #define ANNOTATION_TERMINATION_PATH   "io.kubernetes.container.terminationMessagePath"
 #define ANNOTATION_TERMINATION_POLICY "io.kubernetes.container.terminationMessagePolicy"
 /* ours: where the termination message file is on the host */
