@@ -5,21 +5,11 @@
 #include "base/str.h"
 #include "cmd/main.h"
 #include "cmd/version.h"
-#ifdef HAVE_CONTROL
 #include "control/main.h"
-#endif
-#ifdef HAVE_NODE
 #include "node/main.h"
-#endif
-#ifdef HAVE_SCHEDULER
 #include "scheduler/main.h"
-#endif
-#ifdef HAVE_SERVER
 #include "server/main.h"
-#endif
-#ifdef HAVE_VIRT
 #include "virt/main.h"
-#endif
 
 static int version_main(int argc, char **argv)
 {
@@ -34,33 +24,21 @@ static const struct command {
 	int (*main)(int argc, char **argv);
 	const char *help;
 } commands[] = {
-#ifdef HAVE_NODE
 	{ "up", up_main, "run everything on this machine" },
 	{ "down", down_main, "end it, and the workloads it started" },
 	{ "image", image_main, "image import FILE.tar: load an image into the node's runtime" },
 	{ "backup", backup_main, "backup FILE: copy the store while it runs" },
 	{ "restore", restore_main, "restore FILE: put a backup in place of the store" },
 	{ "guest", guest_main, "guest build: make the demo guest and import it" },
-#endif
 	{ "version", version_main, "print the version" },
-#ifdef HAVE_SERVER
 	{ "apiserver", apiserver_main, "component: the API server, alone" },
-#endif
-#ifdef HAVE_CONTROL
 	{ "controllers", controllers_main, "component: controllers of the built-in kinds" },
-#endif
-#ifdef HAVE_SCHEDULER
 	{ "scheduler", scheduler_main, "component: the scheduler" },
-#endif
-#ifdef HAVE_NODE
 	{ "node", node_main, "component: the node agent" },
-#endif
-#ifdef HAVE_VIRT
 	{ "virt-operator", virt_operator_main, "component: installs virtualization" },
 	{ "virt-api", virt_api_main, "component: webhooks and subresources of machines" },
 	{ "virt-controller", virt_controller_main, "component: machines to Pods" },
 	{ "virt-handler", virt_handler_main, "component: machines on this node" },
-#endif
 };
 
 static void usage(FILE *to)
