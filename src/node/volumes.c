@@ -214,11 +214,23 @@ static int sub_path_open(int root, const char *path)
 	return openat2_in(root, path, O_PATH, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 }
 
-static void sub_path_chmod(int dir, const char *name, mode_t mode)
+/* One directory more, entered through no link; a new one gets mode by its descriptor, since whoever
+ * else has the volume may put a link in the name's place. */
+static int sub_path_enter(int at, const char *name, mode_t mode)
 {
-	if (fchmodat(dir, name, mode, 0) < 0) {
-		/* someone in the Pod removed it just now: the open that follows says so */
-	}
+	bool made = mkdirat(at, name, 0750) == 0;
+	int fd, rc;
+
+	if (!made && errno != EEXIST)
+		return -1;
+	fd = openat2_in(at, name, (made ? O_RDONLY : O_PATH) | O_DIRECTORY,
+			RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+	if (fd < 0 || !made || fchmod(fd, mode) == 0)
+		return fd;
+	rc = errno;
+	close(fd);
+	errno = rc;
+	return -1;
 }
 
 /* mkdir -p inside the volume, through no link; new directories get the volume's own mode. */
@@ -232,23 +244,15 @@ static struct err *sub_path_mkdir(struct arena *a, int root, struct str path)
 		return err_errno(errno, "stat a volume");
 	while (str_split_next(&path, '/', &part)) {
 		const char *z = arena_strz(a, part);
-		int next;
+		int next, rc;
 
 		if (!part.n || str_eqz(part, "."))
 			continue;
-		if (mkdirat(at, z, 0750) == 0) {
-			sub_path_chmod(at, z, st.st_mode & 07777);
-		} else if (errno != EEXIST) {
-			int rc = errno;
-
-			close(at);
-			return err_errno(rc, "mkdir %s", z);
-		}
-		next = openat2_in(at, z, O_PATH | O_DIRECTORY,
-				  RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+		next = sub_path_enter(at, z, st.st_mode & 07777);
+		rc = errno;
 		close(at);
 		if (next < 0)
-			return err_errno(errno, "open %s", z);
+			return err_errno(rc, "make directory %s", z);
 		at = next;
 	}
 	close(at);
