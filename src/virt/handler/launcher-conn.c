@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -111,7 +112,7 @@ static struct err *conn_reader(void *arg)
 
 /* Through /proc/self/fd, since the path is too long for a socket address and no link may be
  * followed. */
-static struct err *conn_connect(int sockets_dir, struct stream **ret)
+static struct err *conn_connect(int sockets_dir, int *ret_fd, struct stream **ret)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct err *e;
@@ -119,25 +120,57 @@ static struct err *conn_connect(int sockets_dir, struct stream **ret)
 
 	TRY(file_open_beneath(sockets_dir, LAUNCHER_SOCKET, O_PATH | O_CLOEXEC, 0, &fd));
 	e = stream_connect(arena_fmt(a, "unix:/proc/self/fd/%d", fd), NULL, STR_EMPTY, ret);
-	close(fd);
+	if (e)
+		close(fd);
+	else
+		*ret_fd = fd;
 	return e;
 }
 
-/* The namespaces of the process that answers. */
-static struct err *conn_open_process(struct launcher_conn *c)
+/* Does a process with this root directory see our socket where a launcher has it? */
+static bool conn_root_has_socket(int root, int socket)
+{
+	struct stat ours, theirs;
+	int fd;
+	/* /var/run is a link to /run in the launcher's image. */
+	struct err *e = file_open_beneath(root, "run/kubevirt/sockets/" LAUNCHER_SOCKET,
+					  O_PATH | O_CLOEXEC, 0, &fd);
+	bool same;
+
+	if (e) {
+		err_ignore(e, "not the launcher's root then");
+		return false;
+	}
+	same = fstat(socket, &ours) == 0 && fstat(fd, &theirs) == 0 &&
+	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+	close(fd);
+	return same;
+}
+
+/*
+ * The namespaces of the process that listens. Its pid may have become another process's meanwhile,
+ * which a tenant can bring about: all is read from one process, and it must be one of this Pod.
+ */
+static struct err *conn_open_process(struct launcher_conn *c, int socket)
 {
 	struct stream_peer_cred cred;
 	char path[64];
+	int proc;
 
 	if (!stream_peer_cred(c->line.st, &cred) || (cred.uid != LAUNCHER_UID && cred.uid != 0) ||
 	    cred.pid <= 0)
 		return err_new(ERR_FORBIDDEN, "the launcher's socket is not the launcher's");
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", cred.pid);
-	c->netns = open(path, O_RDONLY | O_CLOEXEC);
-	snprintf(path, sizeof(path), "/proc/%d/root", cred.pid);
-	c->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d", cred.pid);
+	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return err_errno(errno, "the launcher's process %d", cred.pid);
+	c->netns = openat(proc, "ns/net", O_RDONLY | O_CLOEXEC);
+	c->root = openat(proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	close(proc);
 	if (c->netns < 0 || c->root < 0)
 		return err_errno(errno, "the launcher's process %d", cred.pid);
+	if (!conn_root_has_socket(c->root, socket))
+		return err_new(ERR_FORBIDDEN, "process %d is not this launcher", cred.pid);
 	return NULL;
 }
 
@@ -148,8 +181,9 @@ struct err *launcher_conn_open(const struct launcher_conn_opts *opts, struct lau
 	struct stream *st;
 	struct mono old;
 	struct err *e;
+	int socket;
 
-	TRY(conn_connect(opts->sockets_dir, &st));
+	TRY(conn_connect(opts->sockets_dir, &socket, &st));
 	c = mem_new(struct launcher_conn);
 	c->netns = c->root = -1;
 	c->changed = opts->changed;
@@ -158,10 +192,10 @@ struct err *launcher_conn_open(const struct launcher_conn_opts *opts, struct lau
 	waitq_init(&c->idle);
 	jsonl_init(&c->line, st, LAUNCHER_MAX_LINE);
 	old = fiber_limit_ms(CONN_OPEN_MS);
-	e = conn_open_process(c);
+	e = conn_open_process(c, socket);
+	close(socket);
 	if (!e) {
 		c->reader = fiber_spawn(fiber_loop(), "launcher-conn", conn_reader, c);
-		/* An answer now proves that the pid still was the launcher's when it was used. */
 		e = launcher_conn_call(c, a, "info", NULL);
 	}
 	fiber_restore_deadline(old);
