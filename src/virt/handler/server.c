@@ -125,6 +125,8 @@ static struct err *server_console(struct server_request *r)
 	if (vm->console && vm->console->st)
 		shutdown(stream_fd(vm->console->st), SHUT_RDWR);
 	TRY(server_open_socket(r, LAUNCHER_SERIAL, &st));
+	/* vm may be gone: look again. */
+	TRY(handler_find(r->h, r->key, &vm));
 	mine.st = st;
 	vm->console = &mine;
 	e = websocket_accept(r->x, protocols, &ws);
@@ -134,7 +136,6 @@ static struct err *server_console(struct server_request *r)
 		err_log(NULL, LOG_DEBUG, "console ended", e);
 		e = NULL;
 	}
-	/* vm may be gone: look again. */
 	vm = map_find(&r->h->vms, r->key);
 	if (vm && vm->console == &mine)
 		vm->console = NULL;
