@@ -79,12 +79,13 @@ static struct err *claims_capacity(struct handler *h, struct arena *a, const str
 	return NULL;
 }
 
-/* disk.img: made sparse when it is absent, and given to the launcher. */
+/* disk.img: made sparse when it is absent, and given to the launcher. One that is there is not
+ * opened for real: a tenant may have put a device in its place. */
 static struct err *claims_image(int dir, int64_t size)
 {
 	struct stat st;
 	struct err *e = NULL;
-	int fd = openat(dir, "disk.img", O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	int fd = openat(dir, "disk.img", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0 && errno == ENOENT && size > 0) {
 		fd = openat(dir, "disk.img", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
@@ -96,7 +97,8 @@ static struct err *claims_image(int dir, int64_t size)
 		return err_errno(errno, "disk.img");
 	if (!e && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
 		e = err_new(ERR_INVALID, "disk.img is not a file");
-	if (!e && st.st_uid != LAUNCHER_UID && fchown(fd, LAUNCHER_UID, LAUNCHER_UID) < 0)
+	if (!e && st.st_uid != LAUNCHER_UID &&
+	    fchownat(fd, "", LAUNCHER_UID, LAUNCHER_UID, AT_EMPTY_PATH) < 0)
 		e = err_errno(errno, "chown disk.img");
 	close(fd);
 	return e;
