@@ -11,6 +11,8 @@
 
 #include "node/services.h"
 
+#include <arpa/inet.h>
+
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -34,6 +36,24 @@ struct ruleset {
 	struct arena *a;
 	struct buf services, nodeports, empty, hairpin, chains;
 };
+
+/* What goes into the text of rules is checked here, whoever wrote it into the API. */
+static bool is_ipv4(struct str s)
+{
+	char z[INET_ADDRSTRLEN];
+	struct in_addr in;
+
+	if (s.n >= sizeof(z))
+		return false;
+	memcpy(z, s.p, s.n);
+	z[s.n] = '\0';
+	return inet_pton(AF_INET, z, &in) == 1;
+}
+
+static bool is_port(int64_t port)
+{
+	return port > 0 && port < 65536;
+}
 
 static void endpoints_add(struct arena *a, struct endpoints *eps, struct str ip, int64_t port)
 {
@@ -86,11 +106,11 @@ static void endpoints_of_slice(struct arena *a, const struct json *slice, int64_
 
 		if (terminating ? !(serving && ends) : !ready)
 			continue;
-		json_for_each(addr, json_get(ep.val,
-					     "addresses")) if (str_find_char(json_as_str(addr.val),
-									     ':', 0) ==
-							       json_as_str(addr.val).n)
-			endpoints_add(a, eps, json_as_str(addr.val), port);
+		json_for_each(addr, json_get(ep.val, "addresses"))
+		{
+			if (is_ipv4(json_as_str(addr.val)))
+				endpoints_add(a, eps, json_as_str(addr.val), port);
+		}
 	}
 }
 
@@ -104,7 +124,8 @@ static struct endpoints endpoints_of_port(struct arena *a, const struct services
 		{
 			int64_t target = slice_port(it.val, port);
 
-			if (!target || !str_eq(meta_namespace(it.val), meta_namespace(svc)) ||
+			if (!is_port(target) ||
+			    !str_eq(meta_namespace(it.val), meta_namespace(svc)) ||
 			    !str_eq(meta_label(it.val, "kubernetes.io/service-name"),
 				    meta_name(svc)))
 				continue;
@@ -149,6 +170,8 @@ static void ruleset_port(struct ruleset *rs, const struct services_input *in,
 				    STR_ARG(meta_name(svc)), STR_ARG(key));
 	const char *id = arena_fmt(rs->a, "%.*s", 16, sha256_hex(rs->a, full).p).p;
 
+	if (!is_port(number))
+		return;
 	if (!eps.n) {
 		buf_addf(&rs->empty, "%s%.*s", rs->empty.n ? ", " : "", STR_ARG(key));
 		return;
@@ -157,7 +180,7 @@ static void ruleset_port(struct ruleset *rs, const struct services_input *in,
 		      &eps);
 	buf_addf(&rs->services, "%s\n\t\t\t%.*s : goto svc-%s", rs->services.n ? "," : "",
 		 STR_ARG(key), id);
-	if (!node_port)
+	if (!is_port(node_port))
 		return;
 	buf_addf(&rs->chains,
 		 "\tchain ext-%s {\n\t\tmeta mark set meta mark or " MASQUERADE_MARK
@@ -235,8 +258,7 @@ struct str services_render(struct arena *a, const struct services_input *in)
 	{
 		struct str ip = json_str_at(svc.val, "spec.clusterIP");
 
-		if (!ip.n || str_eqz(ip, "None") || str_find_char(ip, ':', 0) < ip.n ||
-		    str_eqz(json_str_at(svc.val, "spec.type"), "ExternalName"))
+		if (!is_ipv4(ip) || str_eqz(json_str_at(svc.val, "spec.type"), "ExternalName"))
 			continue;
 		json_for_each(port, json_at(svc.val, "spec.ports"))
 			ruleset_port(&rs, in, svc.val, ip, port.val);

@@ -98,5 +98,21 @@ TEST(headless_has_no_rules)
 	assert_false(str_contains(t, STR("elements")));
 }
 
+TEST(only_addresses_become_rules)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct str t = render(
+		a, SVC("{\"clusterIP\":\"10.9.0.1\",\"ports\":[{\"port\":80},{\"port\":70000}]}"),
+		SLICE("\"ports\":[{\"name\":\"\",\"port\":80}],\"endpoints\":[{\"addresses\":["
+		      "\"10.1.0.2\",\"example.org\",\"1.1.1.1 } }\\nflush ruleset\"]}]"));
+
+	assert_true(str_contains(t, STR("dnat ip to 10.1.0.2:80")));
+	assert_false(str_contains(t, STR("example")));
+	assert_false(str_contains(t, STR("flush")));
+	assert_false(str_contains(t, STR("70000")));
+	t = render(a, SVC("{\"clusterIP\":\"10.9.0.1 }\",\"ports\":[{\"port\":80}]}"), "[]");
+	assert_false(str_contains(t, STR("10.9.0.1")));
+}
+
 TEST_MAIN(T(cluster_ip), T(no_endpoints_are_refused), T(terminating_endpoints_are_the_last_resort),
-	  T(node_ports_and_affinity), T(headless_has_no_rules))
+	  T(node_ports_and_affinity), T(headless_has_no_rules), T(only_addresses_become_rules))
