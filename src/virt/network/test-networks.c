@@ -24,6 +24,7 @@ TEST(annotations)
 		  "\"mac\":\"02:00:00:00:00:01\"}]",
 		  "me/a@net1+ n/b@pod1+02:00:00:00:00:01" },
 		{ "[{\"name\":", NULL },
+		{ "[{\"name\":\"a\",\"mac\":\"x;K8S_POD_NAME=b\"}]", NULL },
 		{ "A_b", NULL },
 		{ "../x", NULL },
 		{ "a@eth0", NULL },
@@ -71,6 +72,11 @@ TEST(plugins)
 	assert_int_equal(json_len(out), 2);
 	assert_str(json_str_at(json_idx(out, 1), "cniVersion"), "1.0.0");
 	assert_err(networks_plugins(a, parse(a, "{\"spec\":{}}"), &out), ERR_INVALID);
+	assert_err(networks_plugins(a,
+				    parse(a, "{\"spec\":{\"config\":\"{\\\"type\\\":\\\""
+					     "isoplane-multus\\\"}\"}}"),
+				    &out),
+		   ERR_INVALID);
 	assert_err(networks_plugins(a,
 				    parse(a, "{\"spec\":{\"config\":\"{\\\"type\\\":\\\"../sh\\\"}"
 					     "\"}}"),
