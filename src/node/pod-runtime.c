@@ -2,6 +2,10 @@
 
 #include "node/pod-runtime.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/file.h"
@@ -17,18 +21,28 @@ static const enum rt_state rt_states[] = {
 	[RUNTIME__V1__CONTAINER_STATE__CONTAINER_UNKNOWN] = RT_UNKNOWN,
 };
 
+/* The last max bytes of a file; empty when there is none. A container writes it: whatever its size,
+ * no more is read. */
+static struct str rt_read_end(struct arena *a, const char *path, size_t max)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	char *p = arena_alloc(a, max);
+	ssize_t n = -1;
+	struct stat st;
+
+	if (fd < 0)
+		return STR_EMPTY;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		n = pread(fd, p, max, MAX(st.st_size - (off_t)max, 0));
+	close(fd);
+	return str_make(p, n > 0 ? (size_t)n : 0);
+}
+
 /* The end of a CRI log without its heads, for FallbackToLogsOnError. */
 static struct str rt_log_tail(struct arena *a, const char *path)
 {
-	struct str text, line, out = STR_EMPTY;
-	struct err *e = file_read(a, path, 16 << 20, &text);
+	struct str text = rt_read_end(a, path, 2 * TERMINATION_LOG_MAX), line, out = STR_EMPTY;
 
-	if (e) {
-		err_ignore(e, "no log, no message");
-		return out;
-	}
-	text = str_skip(text,
-			text.n > 2 * TERMINATION_LOG_MAX ? text.n - 2 * TERMINATION_LOG_MAX : 0);
 	while (str_split_next(&text, '\n', &line)) {
 		struct str head;
 
@@ -48,15 +62,9 @@ static struct str rt_termination_message(struct arena *a, const CRI(ContainerSta
 	struct str policy =
 		cri_pair_find(s->annotations, s->n_annotations, ANNOTATION_TERMINATION_POLICY);
 	struct str text = STR_EMPTY;
-	struct err *e;
 
-	if (file.n) {
-		e = file_read(a, cri_z(a, file), TERMINATION_MESSAGE_MAX, &text);
-		if (e) {
-			err_ignore(e, "left none, or too much");
-			text = STR_EMPTY;
-		}
-	}
+	if (file.n)
+		text = rt_read_end(a, cri_z(a, file), TERMINATION_MESSAGE_MAX);
 	if (!text.n && s->exit_code && str_eqz(policy, "FallbackToLogsOnError"))
 		text = rt_log_tail(a, s->log_path);
 	return text.n ? text : str_from(s->message);
