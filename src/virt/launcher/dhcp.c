@@ -223,7 +223,9 @@ static void dhcp_put_search(struct dhcp_out *o, const struct dhcp_config *c)
 			memcpy(out + n, label.p, label.n);
 			n += label.n;
 		}
-		out[n++] = 0;
+		/* "." has no labels: nothing to search */
+		if (n > start)
+			out[n++] = 0;
 	}
 	dhcp_put(o, OPT_SEARCH, out, n);
 }
