@@ -194,7 +194,9 @@ static struct err *file_remove_dir(struct remove *r, int dirfd, const char *name
 		/* A tenant's tree may be deeper than our stack and descriptors: move it up. */
 		char up[48];
 
-		snprintf(up, sizeof(up), ".isoplane-removed-%d-%u", (int)getpid(), r->moved++);
+		/* a name the tenant cannot have taken */
+		snprintf(up, sizeof(up), ".isoplane-removed-%08x-%u",
+			 (unsigned)rand_below(UINT32_MAX), r->moved++);
 		if (renameat(dirfd, name, r->root, up) < 0)
 			return err_errno(errno, "remove %s: move %s up", r->path, name);
 		return NULL;
