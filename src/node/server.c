@@ -120,7 +120,7 @@ static struct log_opts log_request_opts(const struct http_query *q)
 	struct str since = http_query_find(q, "sinceTime");
 
 	if (seconds >= 0)
-		o.since.ns = wall_now().ns - seconds * NS_PER_SEC;
+		o.since.ns = wall_now().ns - MIN(seconds, INT64_C(1) << 32) * NS_PER_SEC;
 	else if (since.p)
 		wall_parse(since, &o.since);
 	return o;
