@@ -65,7 +65,7 @@ static void serve_error(struct http_exchange *x, struct err *e, void *ctx)
 	if (!http_responded(x))
 		http_respond(x, err_http_status(e), "application/json",
 			     json_text(a, status_from_err(a, e)));
-	err_log(NULL, LOG_WARN, "request failed", e);
+	log_warn(NULL, "request failed", KV_STR("path", http_request(x)->path), KV_ERR(e));
 }
 
 /* certificates */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "api/names.h"
 #include "api/status.h"
 #include "base/arena.h"
 #include "base/err.h"
@@ -119,6 +120,17 @@ static bool parse_path(struct subresource_call *call, struct str path)
 	       !str_empty(path);
 }
 
+/* They become parts of other paths: only what can be a name may go there. */
+static struct err *check_names(const struct subresource_call *call)
+{
+	if (!name_check_dns_label(call->ns) && !name_check_dns_subdomain(call->name))
+		return NULL;
+	return subresource_not_found(str_eqz(call->resource, "virtualmachines")
+					     ? "virtualmachine"
+					     : "virtualmachineinstance",
+				     call->name);
+}
+
 static const struct route *find_route(const struct subresource_call *call, struct str method)
 {
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
@@ -177,7 +189,9 @@ struct err *subresource_serve(struct virt_api *api, struct http_exchange *x)
 	route = find_route(&call, req->method);
 	if (!route)
 		return err_new(ERR_NOT_FOUND, "the server could not find the requested resource");
-	e = read_options(&call);
+	e = check_names(&call);
+	if (!e)
+		e = read_options(&call);
 	if (!e)
 		e = route->fn(&call);
 	if (e && !http_responded(x)) {

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "client/kubeconfig.h"
 #include "client/rest.h"
+#include "io/http.h"
 #include "virt/main.h"
 #include "virt/version.h"
 #include "virt/virtctl/virtctl.h"
@@ -309,9 +310,11 @@ static struct err *connect_cluster(struct invocation *inv)
 struct str virtctl_path(const struct virtctl *v, const char *resource, struct str name,
 			const char *sub)
 {
+	struct str ns = http_url_encode(v->a, v->ns), escaped = http_url_encode(v->a, name);
+
 	return arena_fmt(
 		v->a, "/apis/subresources.kubevirt.io/v1/namespaces/" STR_FMT "/%s/" STR_FMT "/%s",
-		STR_ARG(v->ns), resource, STR_ARG(name), sub);
+		STR_ARG(ns), resource, STR_ARG(escaped), sub);
 }
 
 struct json *virtctl_server_version(struct virtctl *v, struct err **ret_err)
