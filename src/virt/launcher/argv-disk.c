@@ -127,6 +127,23 @@ static unsigned vm_boot_index(const struct vm *vm, const struct vm_disk *d)
 	return d == vm->disks ? 1 : 0;
 }
 
+/* spec.domain.devices.disks[].blockSize.custom: what the guest is told of sectors. */
+static void vm_disk_block_size(const struct vm_disk *d, struct buf *opts)
+{
+	static const char *const names[][2] = {
+		{ "blockSize.custom.logical", "logical_block_size" },
+		{ "blockSize.custom.physical", "physical_block_size" },
+		{ "blockSize.custom.discardGranularity", "discard_granularity" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		int64_t n = json_int_at(d->spec, names[i][0], 0);
+
+		if (n > 0)
+			buf_addf(opts, ",%s=%lld", names[i][1], (long long)n);
+	}
+}
+
 static void vm_disk_argv_one(struct vm_argv *b, const struct vm_disk *d, unsigned i)
 {
 	struct str node = vm_image_argv(b, d->image, arena_fmt(b->a, "disk%u", i), 0);
@@ -152,6 +169,7 @@ static void vm_disk_argv_one(struct vm_argv *b, const struct vm_disk *d, unsigne
 		buf_addf(&opts, ",write-cache=%s%s",
 			 str_eqz(d->cache, "writethrough") ? "off" : "on",
 			 d->shareable ? ",share-rw=on" : "");
+	vm_disk_block_size(d, &opts);
 	vm_argf(b, "-device", STR_FMT, STR_ARG(buf_str(&opts)));
 	buf_fini(&opts);
 }
