@@ -128,7 +128,7 @@ struct start_work {
 	size_t n_mounts;
 	struct device_spec *devices;
 	size_t n_devices, cap_devices;
-	struct cri_pairs annotations;
+	struct device_allocation plugins;
 	struct str termination_file;
 	struct env_list env;
 	struct image_result image;
@@ -257,27 +257,24 @@ static struct err *start_block_volumes(struct pod_start *st, const struct json *
 	return NULL;
 }
 
-static struct err *start_plugin_devices(struct pod_start *st, const struct json *container,
-					struct start_work *w)
+/* What device plugins gave, beside what the container's own spec asks for. */
+static void start_plugin_add(struct pod_start *st, struct start_work *w)
 {
-	struct device_allocation al = { 0 };
+	const struct device_allocation *al = &w->plugins;
 	struct mount_spec *mounts;
 
-	TRY(devices_allocate(st->pod->agent->devices, st->arena, st->spec, container, &al));
-	for (size_t i = 0; i < al.n_devices; i++)
-		*start_device_add(st, w) = al.devices[i];
-	for (size_t i = 0; i < al.n_envs; i++)
-		env_set(st->arena, &w->env, al.envs[i].name, al.envs[i].value);
-	w->annotations = al.annotations;
-	if (!al.n_mounts)
-		return NULL;
-	mounts = arena_array(st->arena, w->n_mounts + al.n_mounts, sizeof(*mounts));
+	for (size_t i = 0; i < al->n_devices; i++)
+		*start_device_add(st, w) = al->devices[i];
+	for (size_t i = 0; i < al->n_envs; i++)
+		env_set(st->arena, &w->env, al->envs[i].name, al->envs[i].value);
+	if (!al->n_mounts)
+		return;
+	mounts = arena_array(st->arena, w->n_mounts + al->n_mounts, sizeof(*mounts));
 	if (w->n_mounts)
 		memcpy(mounts, w->mounts, w->n_mounts * sizeof(*mounts));
-	memcpy(mounts + w->n_mounts, al.mounts, al.n_mounts * sizeof(*mounts));
+	memcpy(mounts + w->n_mounts, al->mounts, al->n_mounts * sizeof(*mounts));
 	w->mounts = mounts;
-	w->n_mounts += al.n_mounts;
-	return NULL;
+	w->n_mounts += al->n_mounts;
 }
 
 /* create and start */
@@ -310,6 +307,7 @@ static struct err *start_config(struct pod_start *st, const struct json *contain
 	TRY(env_of_container(st->arena, st->env, container, &w->env));
 	TRY(start_mounts(st, container, w));
 	TRY(start_block_volumes(st, container, w));
+	start_plugin_add(st, w);
 	TRY(start_image_user(st, w));
 	o.image_id = w->image.id;
 	o.image_has_uid = w->image_has_uid;
@@ -320,7 +318,7 @@ static struct err *start_config(struct pod_start *st, const struct json *contain
 	o.n_mounts = w->n_mounts;
 	o.devices = w->devices;
 	o.n_devices = w->n_devices;
-	o.annotations = &w->annotations;
+	o.annotations = &w->plugins.annotations;
 	o.termination_file = w->termination_file;
 	return container_config_render(st->arena, &o, ret);
 }
@@ -447,7 +445,7 @@ bool pod_container_start(struct pod_start *st, struct pod_container *c,
 		return false;
 	}
 	start_collect_dead(st, c);
-	e = start_plugin_devices(st, container, &w);
+	e = devices_allocate(st->pod->agent->devices, st->arena, st->spec, container, &w.plugins);
 	if (e)
 		return start_no_devices(st, c, e);
 	e = start_config(st, container, &w, start_restarts(st, container, last), &cfg);
