@@ -160,7 +160,8 @@ static struct err *server_find_container(struct server *s, struct arena *a, stru
 	if (!pod_spec_container(spec, container, NULL))
 		return err_new(ERR_NOT_FOUND, "container \"%.*s\" not found in pod \"%.*s\"",
 			       STR_ARG(container), STR_ARG(pod));
-	TRY(rt_pod_read(s->agent->cri, a, str_from(p->uid), rt));
+	/* a copy: the Pod may go while we wait */
+	TRY(rt_pod_read(s->agent->cri, a, arena_str(a, str_from(p->uid)), rt));
 	*ret = rt_pod_container(rt, container, previous ? 1 : 0);
 	if (!*ret && previous)
 		return err_new(ERR_BAD_REQUEST,
