@@ -95,9 +95,15 @@ static struct err *snapshots_mount_one(struct arena *a, const SN(Mount) * m, con
 	bool bind = strcmp(m->type, "bind") == 0;
 
 	if (bind) {
-		if (mount(m->source, dir, NULL, MS_BIND | MS_REC, NULL) < 0 ||
-		    mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
+		if (mount(m->source, dir, NULL, MS_BIND | MS_REC, NULL) < 0)
 			return err_errno(errno, "bind '%s' on %s", m->source, dir);
+		if (mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0) {
+			struct err *e = err_errno(errno, "bind '%s' read-only", m->source);
+
+			/* a writable layer must not be found here, and used, the next time */
+			umount2(dir, MNT_DETACH | UMOUNT_NOFOLLOW);
+			return e;
+		}
 		return NULL;
 	}
 	for (size_t i = 0; i < m->n_options; i++)
