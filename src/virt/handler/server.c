@@ -202,7 +202,6 @@ static struct err *server_handle(struct http_exchange *x, void *ctx)
 static void server_on_error(struct http_exchange *x, struct err *e, void *ctx UNUSED)
 {
 	http_respond(x, err_http_status(e), "text/plain", err_msg(e));
-	err_ignore(e, "told to the client");
 }
 
 /* certificates */
