@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "io/http-client.h"
 #include "io/http-server.h"
 #include "server/admission.h"
@@ -155,11 +156,11 @@ static struct err *log_check_options(struct api_request *rq)
 
 static struct err *log_copy(struct api_request *rq, struct http_call *call)
 {
-	char buf[CHUNK];
+	_cleanup_free_ char *buf = mem_alloc(CHUNK);
 	size_t n = 0;
 
 	for (;;) {
-		TRY(http_call_read(call, buf, sizeof(buf), &n));
+		TRY(http_call_read(call, buf, CHUNK, &n));
 		if (!n)
 			return http_body_end(rq->x);
 		TRY(http_body_write(rq->x, str_make(buf, n)));
@@ -173,8 +174,12 @@ static struct err *log_fail(struct http_call *call, int status)
 	size_t n = 1;
 
 	while (n && b.n < CHUNK) {
-		if (http_call_read(call, buf, sizeof(buf), &n) != NULL)
+		struct err *e = http_call_read(call, buf, sizeof(buf), &n);
+
+		if (e) {
+			err_ignore(e, "what came of the text is told");
 			break;
+		}
 		buf_add(&b, str_make(buf, n));
 	}
 	return err_set_status(err_new(status == 404  ? ERR_NOT_FOUND

@@ -68,7 +68,7 @@ static bool kvm_probe_guest(void)
 static bool kvm_cpu_virtualizes(void)
 {
 #if defined(__x86_64__)
-	char line[16384];
+	static char line[16384]; /* more than a fiber has to give */
 	FILE *f = fopen("/proc/cpuinfo", "re");
 	bool found = false;
 
