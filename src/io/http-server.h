@@ -42,7 +42,7 @@ struct http_server_opts {
 	int64_t header_timeout_ms;    /* default 30 s */
 	int64_t idle_timeout_ms;      /* keep-alive, default 90 s */
 	MUST_USE struct err *(*handler)(struct http_exchange *x, void *ctx); /* SUSPENDS */
-	/* Turns an error, which it borrows, into a response; NULL: plain text. */
+	/* Turns an error (borrowed) into a response; NULL: plain text. Must not suspend. */
 	void (*on_error)(struct http_exchange *x, struct err *e, void *ctx);
 	void *ctx;
 };
