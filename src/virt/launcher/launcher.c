@@ -19,6 +19,7 @@
 #include "io/stream.h"
 #include "virt/kvm.h"
 #include "virt/launcher-api.h"
+#include "virt/launcher/console-log.h"
 #include "virt/launcher/dhcp.h"
 #include "virt/launcher/jsonl.h"
 #include "virt/launcher/machine.h"
@@ -44,6 +45,7 @@ struct launcher {
 	struct loop *loop;
 	struct machine *machine;
 	struct arena *vm_arena; /* of the VM that runs */
+	struct fiber *log_watch;
 	struct dhcp *dhcp[LAUNCHER_MAX_DHCP];
 	size_t n_dhcp;
 	struct list conns;
@@ -160,6 +162,12 @@ static struct err *cmd_info(struct launcher *l UNUSED, struct arena *a UNUSED,
 	return NULL;
 }
 
+static char *launcher_log_path(struct launcher *l, struct arena *a)
+{
+	return arena_strz(a, arena_fmt(a, "%s/" STR_FMT "/" LAUNCHER_SERIAL_LOG,
+				       l->opts->dirs->private_dir, STR_ARG(l->opts->uid)));
+}
+
 static struct err *cmd_sync(struct launcher *l, struct arena *a UNUSED, const struct json *req)
 {
 	struct arena *vm_arena;
@@ -175,6 +183,8 @@ static struct err *cmd_sync(struct launcher *l, struct arena *a UNUSED, const st
 		return e;
 	}
 	l->vm_arena = vm_arena;
+	l->log_watch = fiber_spawn(l->loop, "console-log", console_log_watch,
+				   launcher_log_path(l, vm_arena));
 	if (l->terminated)
 		return machine_shutdown(l->machine, l->opts->grace_seconds);
 	return NULL;
@@ -461,6 +471,11 @@ static void launcher_close(struct launcher *l)
 	while (l->n_conns)
 		err_ignore(waitq_wait(&l->ended), "connections close themselves");
 	l->machine = machine_free(l->machine);
+	if (l->log_watch) {
+		fiber_cancel(l->log_watch);
+		err_ignore(fiber_join(l->log_watch), "cancelled");
+		l->log_watch = fiber_unref(l->log_watch);
+	}
 	fiber_unmask_cancel();
 	launcher_stop_dhcp(l);
 	arena_free(l->vm_arena);

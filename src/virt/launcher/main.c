@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -118,6 +119,7 @@ static struct err *main_tail_fiber(void *arg)
 {
 	const char *path = arg;
 	char chunk[4096];
+	struct stat st;
 	int fd = -1;
 
 	for (;;) {
@@ -132,6 +134,9 @@ static struct err *main_tail_fiber(void *arg)
 				return err_errno(errno, "standard output");
 			continue;
 		}
+		/* The launcher has emptied it: what was read is gone, what comes starts anew. */
+		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size < lseek(fd, 0, SEEK_CUR))
+			lseek(fd, 0, SEEK_SET);
 		TRY(fiber_sleep_ms(TAIL_POLL_MS));
 	}
 }
