@@ -32,8 +32,8 @@ def test_example_pod_and_service(box, ns):
 
 def test_kubernetes_service_with_token(box, ns):
     """A Pod reaches the API by its Service address with its ServiceAccount token."""
-    pod = busybox_pod("p", ["/usr/bin/sleep", "100000"])
-    # an image that has curl: the one machines and importers run in
+    pod = busybox_pod("p", ["/usr/bin/virt-tail", "--logfile", "/proc/1/nothing-yet"])
+    # an image that has curl: the one machines and importers run in; its virt-tail waits for a file
     pod["spec"]["containers"][0]["image"] = "localhost/isoplane/virt-launcher:current"
     start_pod(ns, "b")
     ns.apply(pod)
