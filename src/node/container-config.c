@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/encode.h"
 #include "base/err.h"
+#include "node/atomic-writer.h"
 #include "node/pod-runtime.h"
 #include "node/resources.h"
 #include "json/json.h"
@@ -113,6 +114,10 @@ static CRI(SecurityProfile) *
 		p->profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault;
 	if (str_eqz(type, "Localhost")) {
 		struct str file = json_str_at(profile, "localhostProfile");
+
+		/* out of the directory leads nowhere: the runtime refuses what is no file */
+		if (!atomic_path_ok(file))
+			file = STR_EMPTY;
 
 		p->profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
 		p->localhost_ref = cri_z(

@@ -58,6 +58,7 @@ static struct err *render(struct arena *a, const char *pod_security, const char 
 					  .image_id = STR("sha256:1"),
 					  .env = &env,
 					  .restarts = 2,
+					  .kubelet_root = STR("/k"),
 					  .memory_capacity = 1 << 30 };
 
 	return container_config_render(a, &o, ret);
@@ -93,6 +94,31 @@ TEST(container)
 	assert_int_equal(c->linux_config->security_context->seccomp->profile_type,
 			 RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault);
 	assert_true(c->linux_config->security_context->n_masked_paths > 5);
+}
+
+TEST(seccomp_profiles_stay_in_their_directory)
+{
+	static const struct {
+		const char *file, *want;
+	} rows[] = {
+		{ "a/b.json", "/k/seccomp/a/b.json" },
+		{ "../a", "/k/seccomp/" },
+		{ "a/../../b", "/k/seccomp/" },
+		{ "/etc/x", "/k/seccomp/" },
+	};
+	_cleanup_arena_ struct arena *a = arena_new();
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct str security = arena_fmt(
+			a,
+			"{\"seccompProfile\":{\"type\":\"Localhost\",\"localhostProfile\":\"%s\"}}",
+			rows[i].file);
+		CRI(ContainerConfig) * c;
+
+		assert_no_err(render(a, security.p, "{\"name\":\"c\"}", &c));
+		assert_string_equal(c->linux_config->security_context->seccomp->localhost_ref,
+				    rows[i].want);
+	}
 }
 
 TEST(non_root)
@@ -134,4 +160,5 @@ TEST(hash_follows_the_image)
 	assert_true(str_eq(container_hash(a, x), container_hash(a, z)));
 }
 
-TEST_MAIN(T(sandbox), T(container), T(non_root), T(hash_follows_the_image))
+TEST_MAIN(T(sandbox), T(container), T(seccomp_profiles_stay_in_their_directory), T(non_root),
+	  T(hash_follows_the_image))
