@@ -119,6 +119,25 @@ TEST(routes_and_private_options)
 	assert_int_equal(c.n_priv, 1);
 }
 
+/* The search option is full to the last byte; a domain without labels adds none. */
+TEST(a_full_search_list)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	uint8_t req[300], out[DHCP_MAX_PACKET], n_opt = 0;
+	struct dhcp_config c;
+	char label[64] = { 0 };
+	size_t n;
+
+	config(a, BASIC "}", &c);
+	memset(label, 'a', 63);
+	c.search[0] = arena_fmt(a, "%s.%s.%s.%.61s", label, label, label, label);
+	c.search[1] = STR(".");
+	c.n_search = 2;
+	n = dhcp_answer(&c, req, request(req, 1, NULL), out);
+	assert_non_null(option(out, n, 119, &n_opt));
+	assert_int_equal(n_opt, 255);
+}
+
 TEST(others_and_garbage_get_nothing)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -160,5 +179,5 @@ TEST(bad_configurations)
 	}
 }
 
-TEST_MAIN(T(discover_and_request), T(routes_and_private_options), T(others_and_garbage_get_nothing),
-	  T(bad_configurations))
+TEST_MAIN(T(discover_and_request), T(routes_and_private_options), T(a_full_search_list),
+	  T(others_and_garbage_get_nothing), T(bad_configurations))
