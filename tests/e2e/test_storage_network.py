@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import subprocess
 import threading
 
 import pytest
@@ -91,7 +92,14 @@ def test_blank_data_volume_and_bad_source(ns, image_server):
     assert ns.phase("datavolume", "absent") != "Succeeded"
 
 
-def test_network_attachment(ns):
+@pytest.fixture
+def lab_bridge():
+    """The stock bridge plugin leaves its bridge behind."""
+    yield
+    subprocess.run(["ip", "link", "del", "iso-lab0"], check=False, capture_output=True)
+
+
+def test_network_attachment(lab_bridge, ns):
     """The Pod and the VM of the example reach each other on the second network."""
     ns.example("network-attachment.yaml")
     ns.wait("pod/lab-pod", "condition=Ready")
