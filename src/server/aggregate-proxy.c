@@ -8,6 +8,7 @@
 #include <ctype.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "io/http-client.h"
@@ -104,6 +105,20 @@ static struct str proxy_peer_ip(const struct http_request *http)
 	return colon ? str_sub(peer, 0, colon - 1) : peer;
 }
 
+/* Without the token that may come as a protocol, which is for us alone. */
+static struct str proxy_protocols(struct arena *a, struct str list)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	struct str p;
+
+	while (str_split_next(&list, ',', &p)) {
+		p = str_trim(p);
+		if (!str_has_prefix(p, STR("base64url.bearer.authorization.k8s.io.")))
+			buf_addf(&b, "%s" STR_FMT, b.n ? ", " : "", STR_ARG(p));
+	}
+	return buf_to_arena(&b, a);
+}
+
 static void proxy_headers(struct api_request *rq, struct http_headers *h)
 {
 	const struct http_request *http = rq->http;
@@ -111,12 +126,19 @@ static void proxy_headers(struct api_request *rq, struct http_headers *h)
 
 	for (size_t i = 0; i < http->headers.n; i++) {
 		const struct http_header *f = &http->headers.v[i];
+		struct str value;
 
 		if (proxy_in(f->name, proxy_request_drops, ARRAY_LEN(proxy_request_drops)) ||
 		    proxy_has_prefix_nocase(f->name, STR("x-remote-")) ||
+		    /* done already: the identity below is the one asked for */
+		    proxy_has_prefix_nocase(f->name, STR("impersonate-")) ||
 		    str_has_prefix(f->name, STR(":")))
 			continue;
-		http_headers_add(a, h, f->name, f->value);
+		value = f->value;
+		if (str_eq_nocase(f->name, STR("sec-websocket-protocol")))
+			value = proxy_protocols(a, value);
+		if (value.n || !f->value.n)
+			http_headers_add(a, h, f->name, value);
 	}
 	aggregate_identity(a, h, &rq->user);
 	http_headers_add(a, h, STR("X-Forwarded-For"), proxy_peer_ip(http));

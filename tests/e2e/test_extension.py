@@ -453,6 +453,11 @@ def test_aggregation(aggregated):
     assert "system:masters" in headers.get_all("X-Remote-Group")
     assert headers["Authorization"] is None
     assert dict(x[0] for x in peer["subject"])["commonName"] == "front-proxy-client"
+    # who is impersonated is the one asking; how that came about is not passed on
+    api.kubectl("get", "things.agg.io", "a", "--as=ann", "--as-group=system:masters")
+    headers = srv.seen[-1][2]
+    assert headers["X-Remote-User"] == "ann"
+    assert not [h for h in headers.keys() if h.lower().startswith("impersonate-")]
     r = api.kubectl("get", "things.agg.io", "b", check=False)
     assert "no such thing" in r.stderr
     assert "v1.apps" in api.kubectl("get", "apiservices").stdout
@@ -472,7 +477,8 @@ def test_aggregated_upgrade(aggregated):
                             pathlib.Path(d) / "client-key-data")
         with socket.create_connection(("127.0.0.1", api.port)) as raw, ctx.wrap_socket(raw) as s:
             s.sendall(b"GET /apis/agg.io/v1/namespaces/default/things/a/stream HTTP/1.1\r\nHost: x\r\n"
-                      b"Connection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+                      b"Connection: Upgrade\r\nUpgrade: raw\r\nSec-WebSocket-Protocol: "
+                      b"base64url.bearer.authorization.k8s.io.dA, chat\r\n\r\n")
             head = b""
             while b"\r\n\r\n" not in head:
                 head += s.recv(4096)
@@ -482,6 +488,7 @@ def test_aggregated_upgrade(aggregated):
             while len(rest) < 5:
                 rest += s.recv(4096)
             assert rest == b"HELLO"
+    assert srv.seen[-1][2]["Sec-WebSocket-Protocol"] == "chat"
 
 
 def test_unavailable_aggregated_api(aggregated):
