@@ -24,6 +24,7 @@ struct yaml_reader {
 	yaml_parser_t parser;
 	struct map anchors;
 	size_t alias_nodes;
+	struct json *dups; /* NULL: a repeated key is an error */
 };
 
 static struct err *yaml_read_node(struct yaml_reader *r, const yaml_event_t *ev, unsigned depth,
@@ -215,7 +216,11 @@ static struct err *yaml_read_pair(struct yaml_reader *r, const yaml_event_t *key
 		yaml_merge_key(r, obj, v);
 		return NULL;
 	}
-	if (json_get_s(obj, name))
+	if (json_get_s(obj, name) && r->dups)
+		json_push(r->dups,
+			  json_strf(r->a, "line %zu: key \"" STR_FMT "\" already set in map",
+				    key_ev->start_mark.line + 1, STR_ARG(name)));
+	else if (json_get_s(obj, name))
 		return err_new(ERR_BAD_REQUEST,
 			       "yaml: unmarshal errors:\n  line %zu: key \"" STR_FMT
 			       "\" already set in map",
@@ -331,9 +336,10 @@ static struct err *yaml_read_stream(struct yaml_reader *r, struct json *docs)
 	}
 }
 
-struct err *yaml_parse_all(struct arena *a, struct str text, struct json **ret_array)
+static struct err *yaml_read_text(struct arena *a, struct str text, struct json *dups,
+				  struct json **ret_array)
 {
-	struct yaml_reader r = { .a = a };
+	struct yaml_reader r = { .a = a, .dups = dups };
 	struct json *docs = json_array(a);
 	struct err *e;
 
@@ -349,16 +355,34 @@ struct err *yaml_parse_all(struct arena *a, struct str text, struct json **ret_a
 	return e;
 }
 
-struct err *yaml_parse(struct arena *a, struct str text, struct json **ret)
+struct err *yaml_parse_all(struct arena *a, struct str text, struct json **ret_array)
+{
+	return yaml_read_text(a, text, NULL, ret_array);
+}
+
+static struct err *yaml_read_one(struct arena *a, struct str text, struct json *dups,
+				 struct json **ret)
 {
 	struct json *docs;
 
-	TRY(yaml_parse_all(a, text, &docs));
+	TRY(yaml_read_text(a, text, dups, &docs));
 	if (json_len(docs) > 1)
 		return err_new(ERR_BAD_REQUEST, "yaml: expected a single document, found %zu",
 			       json_len(docs));
 	*ret = json_idx(docs, 0);
 	return NULL;
+}
+
+struct err *yaml_parse(struct arena *a, struct str text, struct json **ret)
+{
+	return yaml_read_one(a, text, NULL, ret);
+}
+
+struct err *yaml_parse_dups(struct arena *a, struct str text, struct json **ret,
+			    struct json **ret_dups)
+{
+	*ret_dups = json_array(a);
+	return yaml_read_one(a, text, *ret_dups, ret);
 }
 
 /* writing */
