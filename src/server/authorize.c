@@ -69,7 +69,7 @@ static struct err *authorize_refuse(struct api_request *rq, const struct authz_a
 	return err_details(e, at->group, at->resource, rq->name);
 }
 
-struct err *authorize(struct api_request *rq)
+struct err *authorize_verb(struct api_request *rq, enum verb verb)
 {
 	struct authz_attrs at = {
 		.user = &rq->user,
@@ -83,8 +83,8 @@ struct err *authorize(struct api_request *rq)
 	};
 	struct str reason;
 
-	if (rq->is_resource && rq->verb != VERB_OTHER) {
-		at.verb = verb_name(rq->verb);
+	if (rq->is_resource && verb != VERB_OTHER) {
+		at.verb = verb_name(verb);
 		at.name = authorize_name(rq);
 	} else {
 		at.verb = authorize_lower(rq->arena, rq->http->method);
@@ -92,4 +92,9 @@ struct err *authorize(struct api_request *rq)
 	if (authz_allowed(rq->server->authz, rq->arena, &at, &reason))
 		return NULL;
 	return authorize_refuse(rq, &at);
+}
+
+struct err *authorize(struct api_request *rq)
+{
+	return authorize_verb(rq, rq->verb);
 }

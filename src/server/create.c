@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/admission.h"
+#include "server/apply.h"
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/metadata.h"
@@ -38,7 +39,8 @@ static struct admission create_admission(struct api_request *rq, struct json *ob
 		.ns = rq->ns,
 		.name = rq->name,
 		.obj = obj,
-		.options = engine_options_json(rq, "CreateOptions"),
+		.options = engine_options_json(rq, rq->verb == VERB_PATCH ? "PatchOptions"
+									  : "CreateOptions"),
 		.dry_run = rq->opt.dry_run,
 	};
 }
@@ -131,6 +133,8 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 			object_renew(rq, ad.obj);
 		obj = ad.obj;
 	}
+	if (rq->managed)
+		managed_set(rq->arena, obj, rq->managed);
 	TRY(create_prepare(rq, obj));
 	ad.obj = obj;
 	if (!rq->bypass_admission)

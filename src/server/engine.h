@@ -28,6 +28,10 @@ struct engine_change {
 				      const struct json *old, struct json **ret);
 	/* PUT may create: what with; NULL: cannot */
 	struct json *create;
+	/* An apply always may: what with; NULL: cannot */
+	MUST_USE struct err *(*make)(struct engine_change *c, struct api_request *rq,
+				     struct json **ret);
+	bool owns; /* apply() says by itself what managedFields shall be */
 };
 
 /* Any change of one object: PUT, PATCH, status, scale, binding. rq->subres decides what may change.

@@ -95,7 +95,6 @@ struct err *metadata_begin_update(struct api_request *rq, struct json *obj)
 			       ") does not match the name on the URL (" STR_FMT ")",
 			       STR_ARG(name), STR_ARG(rq->name));
 	json_delz(meta, "selfLink");
-	json_delz(meta, "managedFields");
 	return NULL;
 }
 

@@ -187,12 +187,13 @@ static void openapi_gvk(struct buf *b, struct str group, struct str version, str
 		 STR_ARG(group), STR_ARG(kind), STR_ARG(version));
 }
 
-static void openapi_parameters(const struct openapi *o, struct buf *b)
+static void openapi_parameters(const struct openapi *o, struct buf *b, bool patch)
 {
-	static const char *const names[] = { "dryRun", "fieldManager", "fieldValidation" };
+	static const char *const names[] = { "dryRun", "fieldManager", "fieldValidation", "force" };
 
 	buf_addz(b, "\"parameters\":[");
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+	/* force is for patches */
+	for (size_t i = 0; i < ARRAY_LEN(names) - !patch; i++)
 		buf_addf(b,
 			 o->v2 ? "%s{\"name\":\"%s\",\"in\":\"query\",\"type\":\"string\","
 				 "\"uniqueItems\":true}"
@@ -200,6 +201,21 @@ static void openapi_parameters(const struct openapi *o, struct buf *b)
 				 "\"string\",\"uniqueItems\":true}}",
 			 i ? "," : "", names[i]);
 	buf_addz(b, "],");
+}
+
+/* The forms a patch may have. */
+static void openapi_patches(const struct openapi *o, struct buf *b, bool custom)
+{
+	static const char *const forms[] = { "apply-patch+yaml", "json-patch+json",
+					     "merge-patch+json", "strategic-merge-patch+json" };
+
+	buf_addz(b, o->v2 ? "\"consumes\":[" : "\"requestBody\":{\"content\":{");
+	for (size_t i = 0; i < ARRAY_LEN(forms) - custom; i++)
+		buf_addf(b,
+			 o->v2 ? "%s\"application/%s\""
+			       : "%s\"application/%s\":{\"schema\":{\"type\":\"object\"}}",
+			 i ? "," : "", forms[i]);
+	buf_addz(b, o->v2 ? "]," : "}},");
 }
 
 struct openapi_operation {
@@ -251,7 +267,9 @@ static void openapi_path(const struct openapi *o, struct buf *b, const struct re
 		buf_addf(b, "%s\"%s\":{\"x-kubernetes-action\":\"%s\",", any ? "," : "", op->method,
 			 op->action);
 		if (op->writes)
-			openapi_parameters(o, b);
+			openapi_parameters(o, b, op->verb == VERB_PATCH);
+		if (op->verb == VERB_PATCH)
+			openapi_patches(o, b, res->custom);
 		openapi_response(o, b, type);
 		buf_addc(b, ',');
 		openapi_gvk(b, res->group, v->version, res->kind);

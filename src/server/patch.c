@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/apply.h"
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/object.h"
@@ -40,7 +41,7 @@ static struct err *patch_unsupported(const struct api_request *rq)
 {
 	return err_new(ERR_UNSUPPORTED_MEDIA_TYPE,
 		       "the body of the request was in an unknown format - accepted media types "
-		       "include: " TYPE_JSON ", " TYPE_MERGE "%s",
+		       "include: " TYPE_JSON ", " TYPE_MERGE "%s, " TYPE_APPLY,
 		       rq->res->custom ? "" : ", " TYPE_STRATEGIC);
 }
 
@@ -146,12 +147,24 @@ static struct err *patch_change_apply(struct engine_change *base, struct api_req
 	return patch_result_check(rq, *ret, c->dups);
 }
 
+static struct err *patch_no_force(struct api_request *rq)
+{
+	struct err *e = NULL;
+
+	if (http_query_find(&rq->http->query, "force").p)
+		cause_forbidden(&e, STR("force"), "may not be specified for non-apply patch");
+	return error_invalid(e, STR("meta.k8s.io"), STR("PatchOptions"), STR_EMPTY);
+}
+
 struct err *serve_patch(struct api_request *rq)
 {
 	_cleanup_obj_ const struct obj *o = NULL;
 	struct patch_change c = { .base = { .apply = patch_change_apply } };
 
+	if (str_eqz(patch_type(rq), TYPE_APPLY))
+		return serve_apply(rq);
 	TRY(patch_read_type(rq, &c.type));
+	TRY(patch_no_force(rq));
 	TRY(patch_read(rq, &c));
 	TRY(engine_update(rq, &c.base, &o));
 	return respond_obj(rq, 200, o);

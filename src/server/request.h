@@ -103,6 +103,7 @@ struct api_request {
 	/* answers besides the body */
 	struct json *warnings; /* array of strings, or NULL */
 	bool created;          /* 201 instead of 200 */
+	struct json *managed;  /* managedFields of what an apply creates, or NULL */
 	void *strategy_data;   /* a strategy's own, over the attempts of one request */
 	bool bypass_admission; /* writes of the server's own bookkeeping */
 };
@@ -124,6 +125,8 @@ struct str request_sub(const struct api_request *rq);
 MUST_USE struct err *path_parse(struct api_request *rq, struct str method, struct str raw_path);
 MUST_USE struct err *authenticate(struct api_request *rq);
 MUST_USE struct err *authorize(struct api_request *rq);
+/* Whether the user may do something else with the same object. */
+MUST_USE struct err *authorize_verb(struct api_request *rq, enum verb verb);
 MUST_USE struct err *route(struct api_request *rq);
 MUST_USE struct err *options_parse(struct api_request *rq);
 MUST_USE struct err *negotiate(struct api_request *rq);

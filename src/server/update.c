@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "io/fiber.h"
 #include "server/admission.h"
+#include "server/apply.h"
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/metadata.h"
@@ -28,6 +29,8 @@ struct update {
 	const struct obj *cur;
 	struct json *old, *obj;
 	bool conditional; /* the client named the revision */
+	bool owns;        /* the change decided on managedFields */
+	struct json *managed;
 };
 
 static bool update_is_status(const struct api_request *rq)
@@ -148,6 +151,21 @@ static struct err *update_validate(struct update *u, struct err *e)
 	return error_invalid(e, rq->res->group, rq->res->kind, rq->name);
 }
 
+/* What the request may change, and who owns what then: as the client made it, not a webhook. */
+static struct err *update_track(struct update *u)
+{
+	const struct json *owned = json_path(u->obj, "metadata", "managedFields", NULL);
+
+	update_isolate(u);
+	if (!u->owns)
+		TRY(managed_track(u->rq, u->obj, u->old, &u->managed));
+	else if (owned)
+		u->managed = json_copy(u->rq->arena, owned);
+	if (u->managed || json_path(u->obj, "metadata", "managedFields", NULL))
+		managed_set(u->rq->arena, u->obj, u->managed);
+	return NULL;
+}
+
 /* The steps between the wanted tree and the transaction. */
 static struct err *update_process(struct update *u)
 {
@@ -158,7 +176,7 @@ static struct err *update_process(struct update *u)
 
 	TRY(metadata_begin_update(rq, u->obj));
 	TRY(update_check_rv(u));
-	update_isolate(u);
+	TRY(update_track(u));
 	ad = update_admission(u);
 	if (!rq->bypass_admission) {
 		TRY(admission_mutate(rq->server, &ad));
@@ -166,6 +184,7 @@ static struct err *update_process(struct update *u)
 			object_renew(rq, ad.obj);
 		u->obj = ad.obj;
 		update_isolate(u);
+		managed_set(rq->arena, u->obj, u->managed);
 	}
 	metadata_carry(rq, u->obj, u->old, &e);
 	if (st->prepare_update) {
@@ -185,6 +204,19 @@ static struct err *update_process(struct update *u)
 	return NULL;
 }
 
+/* Nothing but the times in managedFields. */
+static bool update_same_but_times(struct update *u)
+{
+	const struct json *managed = json_path(u->old, "metadata", "managedFields", NULL);
+	struct json *obj;
+
+	if (!managed || !u->managed || !managers_same(managed, u->managed))
+		return false;
+	obj = json_copy(u->rq->arena, u->obj);
+	managed_set(u->rq->arena, obj, managed);
+	return json_equal(obj, u->old);
+}
+
 static bool update_same(struct update *u)
 {
 	struct json *meta = json_sub(u->rq->arena, u->obj, "metadata");
@@ -192,7 +224,7 @@ static bool update_same(struct update *u)
 
 	if (rv)
 		json_set(u->rq->arena, meta, "resourceVersion", json_copy(u->rq->arena, rv));
-	return json_equal(u->obj, u->old);
+	return json_equal(u->obj, u->old) || update_same_but_times(u);
 }
 
 /* A deleted object nothing holds any longer goes, with this update as its last state. */
@@ -249,11 +281,17 @@ static struct err *update_attempt(struct api_request *rq, struct engine_change *
 {
 	struct store_key key = object_key(rq);
 	_cleanup_obj_ const struct obj *cur = NULL;
-	struct update u = { .rq = rq };
+	struct update u = { .rq = rq, .owns = c->owns };
 
 	TRY(store_get(rq->server->store, &key, &cur));
 	if (!cur && c->create && rq->res->strategy->create_on_update && !rq->subres)
 		return engine_create(rq, json_copy(rq->arena, c->create), ret);
+	if (!cur && c->make) {
+		struct json *obj = NULL;
+
+		TRY(c->make(c, rq, &obj));
+		return engine_create(rq, obj, ret);
+	}
 	if (!cur)
 		return error_not_found(rq->res, rq->name);
 	u.cur = cur;

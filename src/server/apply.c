@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Server-side apply: the body says all that one manager wants of an object. It is merged over the
+ * live object, what the manager wanted before and no longer does goes unless another one owns it,
+ * and what would change under another manager's hands is a conflict.
+ */
+
+#include "server/apply.h"
+
+#include <stdlib.h>
+
+#include "api/fields.h"
+#include "api/gvk.h"
+#include "api/meta.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "io/http-server.h"
+#include "server/engine.h"
+#include "server/errors.h"
+#include "server/object.h"
+#include "server/request.h"
+#include "server/respond.h"
+#include "server/server.h"
+#include "json/json.h"
+#include "json/yaml.h"
+
+#define LAST_APPLIED    "kubectl.kubernetes.io/last-applied-configuration"
+#define ANNOTATIONS_MAX 262144
+
+struct apply {
+	struct engine_change base;
+	struct json *config;
+	bool force;
+};
+
+static const struct schema *apply_schema(struct api_request *rq)
+{
+	return resource_schema(rq->server->registry, rq->res, rq->v);
+}
+
+static struct err *apply_check_size(const struct json *obj)
+{
+	if (!fields_too_large(obj))
+		return NULL;
+	return err_new(
+		ERR_TOO_LARGE,
+		"Request entity too large: the allowed maximum of members in a map or list of "
+		"an applied object is %d",
+		FIELDS_MEMBERS_MAX);
+}
+
+/* ---- conflicts */
+
+struct conflicts {
+	struct arena *a;
+	struct str who; /* of the manager being looked at */
+	struct json *paths, *causes;
+};
+
+static struct str conflict_manager(struct arena *a, const struct manager *m)
+{
+	struct str text = arena_fmt(a, "\"" STR_FMT "\"", STR_ARG(m->name));
+
+	if (!str_empty(m->sub))
+		text = arena_fmt(a, STR_FMT " with subresource \"" STR_FMT "\"", STR_ARG(text),
+				 STR_ARG(m->sub));
+	if (!m->apply)
+		text = arena_fmt(a, STR_FMT " using " STR_FMT, STR_ARG(text),
+				 STR_ARG(m->api_version));
+	return text;
+}
+
+static void conflict_path(struct str path, void *ctx)
+{
+	struct conflicts *c = ctx;
+	struct json *cause = json_array(c->a);
+
+	json_push(c->paths, json_str(c->a, path));
+	json_push(cause, json_str(c->a, path));
+	json_push(cause, json_str(c->a, c->who));
+	json_push(c->causes, cause);
+}
+
+static struct err *conflict_error(const struct conflicts *c, const char *blocks)
+{
+	size_t n = json_len(c->causes);
+	struct str path = json_as_str(json_idx(json_idx(c->causes, 0), 0));
+	struct err *e;
+
+	if (n == 1)
+		e = err_new(ERR_CONFLICT,
+			    "Apply failed with 1 conflict: conflict with " STR_FMT ": " STR_FMT,
+			    STR_ARG(c->who), STR_ARG(path));
+	else
+		e = err_new(ERR_CONFLICT, "Apply failed with %zu conflicts: %s", n, blocks);
+	json_for_each(it, c->causes)
+	{
+		struct str who = json_as_str(json_idx(it.val, 1));
+
+		err_add_cause(e, json_as_str(json_idx(it.val, 0)), STR("FieldManagerConflict"),
+			      arena_fmt(c->a, "conflict with " STR_FMT, STR_ARG(who)));
+	}
+	return e;
+}
+
+static int conflict_compare(const void *p, const void *q)
+{
+	return str_cmp((*(const struct manager *const *)p)->name,
+		       (*(const struct manager *const *)q)->name);
+}
+
+/* What of changed others own, but for what is allowed to change. */
+static struct err *apply_conflicts(const struct managers *m, const struct manager *self,
+				   const struct fields *changed, const struct fields *allowed)
+{
+	struct conflicts c = { .a = m->a, .causes = json_array(m->a) };
+	const struct manager **by_name = arena_array(m->a, m->n + 1, sizeof(const void *));
+	_cleanup_buf_ struct buf b = { 0 };
+	struct str last = STR_EMPTY;
+
+	for (size_t i = 0; i < m->n; i++)
+		by_name[i] = &m->v[i];
+	qsort(by_name, m->n, sizeof(const void *), conflict_compare);
+	for (size_t i = 0; i < m->n; i++) {
+		struct fields *set;
+
+		if (by_name[i] == self)
+			continue;
+		set = fields_intersection(m->a, by_name[i]->set, changed);
+		set = fields_difference(m->a, set, allowed);
+		if (fields_empty(set))
+			continue;
+		c.who = last = conflict_manager(m->a, by_name[i]);
+		c.paths = json_array(m->a);
+		fields_each(m->a, set, conflict_path, &c);
+		buf_addf(&b, "%sconflicts with " STR_FMT ":", b.n ? "\n" : "", STR_ARG(c.who));
+		json_for_each(it, c.paths)
+			buf_addf(&b, "\n- " STR_FMT, STR_ARG(json_as_str(it.val)));
+	}
+	c.who = last;
+	return json_len(c.causes) ? conflict_error(&c, b.p) : NULL;
+}
+
+/* ---- from client-side apply */
+
+static struct str apply_last_text(const struct json *obj)
+{
+	return json_as_str(json_path(obj, "metadata", "annotations", LAST_APPLIED, NULL));
+}
+
+/* The configuration that kubectl's client-side apply left; NULL when there is none. */
+static struct json *apply_last_config(struct api_request *rq, const struct json *live)
+{
+	struct str text = apply_last_text(live);
+	struct json *last = NULL;
+	struct err *e;
+
+	if (str_empty(text))
+		return NULL;
+	e = json_parse(rq->arena, text, &last);
+	if (e) {
+		err_ignore(e, "an annotation that is no object hands nothing over");
+		return NULL;
+	}
+	return json_is(last, JSON_OBJECT) ? last : NULL;
+}
+
+/* What is live as client-side apply left it: kubectl may take it over. */
+static struct fields *apply_allowed(struct api_request *rq, const struct json *live)
+{
+	struct json *last = apply_last_config(rq, live);
+	struct fields_diff diff;
+	struct fields *set;
+
+	if (!last)
+		return fields_new(rq->arena);
+	set = fields_of(rq->arena, apply_schema(rq), last);
+	fields_compare(rq->arena, apply_schema(rq), last, live, &diff);
+	set = fields_difference(rq->arena, set, diff.added);
+	set = fields_difference(rq->arena, set, diff.modified);
+	return fields_difference(rq->arena, set, diff.removed);
+}
+
+/* Both kinds of apply go on to work on the object: the annotation follows. */
+static void apply_refresh_last(struct api_request *rq, const struct json *config, struct json *obj)
+{
+	struct json *marks = meta_annotations(obj);
+	struct str text;
+	size_t total = 0;
+
+	if (!str_eqz(rq->opt.field_manager, "kubectl") || str_empty(apply_last_text(obj)))
+		return;
+	text = arena_cat(rq->arena, json_text(rq->arena, config), STR("\n"));
+	json_set_str(rq->arena, marks, LAST_APPLIED, text);
+	json_for_each(it, marks) total += it.key.n + json_as_str(it.val).n;
+	if (total > ANNOTATIONS_MAX)
+		json_delz(marks, LAST_APPLIED);
+}
+
+/*
+ * Nobody was tracked so far: what there is belongs to client-side apply as far as its annotation
+ * says so, and to "before-first-apply".
+ */
+static void apply_first(struct api_request *rq, const struct json *live, struct managers *m)
+{
+	struct arena *a = rq->arena;
+	struct manager id = manager_of(rq, false), *before;
+	struct json *last = apply_last_config(rq, live), *none = json_object(a);
+	struct fields_diff diff;
+	struct fields *set, *mark;
+
+	json_sub(a, none, "metadata");
+	json_sub(a, none, "spec");
+	json_sub(a, none, "status");
+	fields_compare(a, apply_schema(rq), none, live, &diff);
+	managed_strip(rq, diff.added);
+	id.sub = STR_EMPTY;
+	id.api_version = request_api_version(rq);
+	id.name = STR("before-first-apply");
+	before = managers_sub(m, &id);
+	before->set = diff.added;
+	if (!last)
+		return;
+	set = fields_of(a, apply_schema(rq), last);
+	mark = fields_sub(a, fields_sub(a, set, STR("f:metadata")), STR("f:annotations"));
+	fields_sub(a, mark, STR("f:" LAST_APPLIED))->owned = true;
+	managed_strip(rq, set);
+	set = fields_intersection(a, set, diff.added);
+	before->set = fields_difference(a, before->set, set);
+	id.name = STR("kubectl-client-side-apply");
+	managers_sub(m, &id)->set = set;
+}
+
+/* ---- the change */
+
+/* What all want together. */
+static struct fields *apply_owned(const struct managers *m)
+{
+	struct fields *all = fields_new(m->a);
+
+	for (size_t i = 0; i < m->n; i++)
+		all = fields_union(m->a, all, m->v[i].set);
+	return all;
+}
+
+/* Merges, prunes and settles ownership: *ret is the wanted object, *ret_managed who owns it. */
+static struct err *apply_merge(struct api_request *rq, const struct apply *c,
+			       const struct json *live, struct managers *m, struct json **ret)
+{
+	const struct schema *s = apply_schema(rq);
+	struct manager id = manager_of(rq, true), *self = managers_sub(m, &id);
+	struct fields *last = self->set, *changed, *allowed;
+	struct fields_diff diff;
+	bool same;
+
+	*ret = fields_merge(rq->arena, s, live, c->config);
+	self->set = fields_of(rq->arena, s, c->config);
+	/* with the name, which keeps metadata in place */
+	if (!fields_empty(last))
+		fields_prune(rq->arena, s, *ret, last, apply_owned(m));
+	managed_strip(rq, self->set);
+	fields_compare(rq->arena, s, live, *ret, &diff);
+	managed_strip_diff(rq, &diff);
+	changed = fields_union(rq->arena, diff.added, diff.modified);
+	if (!c->force) {
+		allowed = str_eqz(id.name, "kubectl") ? apply_allowed(rq, live)
+						      : fields_new(rq->arena);
+		TRY(apply_conflicts(m, self, changed, allowed));
+	}
+	managers_lose(m, self, &diff);
+	same = fields_empty(changed) && fields_empty(diff.removed) && fields_equal(self->set, last);
+	if (!same || str_empty(self->time)) {
+		self->time = id.time;
+		self->api_version = id.api_version;
+	}
+	apply_refresh_last(rq, c->config, *ret);
+	return NULL;
+}
+
+static struct err *apply_change(struct engine_change *base, struct api_request *rq,
+				const struct json *old, struct json **ret)
+{
+	const struct apply *c = (const struct apply *)base;
+	const struct json *live = json_path(old, "metadata", "managedFields", NULL);
+	struct managers m;
+
+	TRY(apply_check_size(old));
+	TRY(managers_parse(rq->arena, live, &m));
+	if (!m.n)
+		apply_first(rq, old, &m);
+	TRY(apply_merge(rq, c, old, &m, ret));
+	TRY(body_check(rq, *ret, NULL));
+	managed_set(rq->arena, *ret, managers_format(&m));
+	return NULL;
+}
+
+/* Nothing there yet: the body is the object. */
+static struct err *apply_make(struct engine_change *base, struct api_request *rq, struct json **ret)
+{
+	const struct apply *c = (const struct apply *)base;
+	struct str uid = meta_uid(c->config);
+	struct manager id = manager_of(rq, true), *self;
+	struct managers m;
+
+	if (!str_empty(uid))
+		return error_conflict(rq->res, rq->name,
+				      "uid mismatch: the provided object specified uid " STR_FMT
+				      ", and no existing object was found",
+				      STR_ARG(uid));
+	TRY(authorize_verb(rq, VERB_CREATE));
+	*ret = json_copy(rq->arena, c->config);
+	TRY(body_check(rq, *ret, NULL));
+	TRY(managers_parse(rq->arena, NULL, &m));
+	self = managers_sub(&m, &id);
+	self->set = fields_of(rq->arena, apply_schema(rq), c->config);
+	managed_strip(rq, self->set);
+	rq->managed = managers_format(&m);
+	return NULL;
+}
+
+/* ---- the request */
+
+static struct err *apply_options(struct api_request *rq, struct apply *c)
+{
+	struct str force = http_query_find(&rq->http->query, "force");
+	struct err *e = NULL;
+
+	c->force = force.p && !str_eqz(force, "false") && !str_eqz(force, "0");
+	if (str_empty(rq->opt.field_manager))
+		cause_required(&e, STR("fieldManager"), "is required for apply patch");
+	return error_invalid(e, STR("meta.k8s.io"), STR("PatchOptions"), STR_EMPTY);
+}
+
+/* Repeated keys: an error, warnings or nothing. */
+static struct err *apply_dups(struct api_request *rq, const struct json *dups)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	if (rq->opt.field_validation == FIELDS_IGNORE || !json_len(dups))
+		return NULL;
+	json_for_each(it, dups)
+	{
+		buf_addf(&b, "\n  " STR_FMT, STR_ARG(json_as_str(it.val)));
+		if (rq->opt.field_validation == FIELDS_WARN)
+			request_warn(rq, STR_FMT, STR_ARG(json_as_str(it.val)));
+	}
+	if (rq->opt.field_validation == FIELDS_WARN)
+		return NULL;
+	return err_new(ERR_BAD_REQUEST,
+		       "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal "
+		       "errors:%s",
+		       b.p);
+}
+
+/* JSON is the fast way; whatever is not quite JSON is read as YAML. */
+static struct err *apply_parse(struct api_request *rq, struct str text, struct json **ret)
+{
+	struct json *dups = NULL;
+	struct err *e = NULL;
+
+	if (str_has_prefix(str_trim(text), STR("{")))
+		e = json_parse_dups(rq->arena, text, ret, &dups);
+	if (!e && *ret && !json_len(dups))
+		return NULL;
+	if (e)
+		err_ignore(e, "read as YAML below");
+	e = yaml_parse_dups(rq->arena, text, ret, &dups);
+	if (e)
+		return err_recode(err_remsg(e,
+					    "error decoding YAML: error converting YAML to "
+					    "JSON: " STR_FMT,
+					    STR_ARG(err_msg(e))),
+				  ERR_BAD_REQUEST);
+	if (!json_is(*ret, JSON_OBJECT))
+		return err_new(ERR_BAD_REQUEST,
+			       "error decoding YAML: json: cannot unmarshal %s into Go value of "
+			       "type map[string]interface {}",
+			       json_type_name(*ret));
+	return apply_dups(rq, dups);
+}
+
+/* "apps/v1, Kind=ReplicaSet", "/v1, Kind=Pod" */
+static struct str apply_gvk(struct arena *a, const struct json *obj)
+{
+	struct str av = json_str_at(obj, "apiVersion");
+
+	return arena_fmt(a, "%s" STR_FMT ", Kind=" STR_FMT,
+			 str_find_char(av, '/', 0) == av.n ? "/" : "", STR_ARG(av),
+			 STR_ARG(json_str_at(obj, "kind")));
+}
+
+static struct err *apply_check_typed(struct api_request *rq, const struct json *config)
+{
+	struct json *errors = json_array(rq->arena);
+	_cleanup_buf_ struct buf b = { 0 };
+	struct str ns = meta_namespace(config), name = meta_name(config);
+
+	fields_check(rq->arena, apply_schema(rq), config, errors);
+	if (!json_len(errors))
+		return NULL;
+	if (json_len(errors) > 1)
+		buf_addz(&b, "errors:");
+	json_for_each(it, errors) buf_addf(&b, "%s" STR_FMT, json_len(errors) > 1 ? "\n  " : "",
+					   STR_ARG(json_as_str(it.val)));
+	return err_new(ERR_UNKNOWN,
+		       "failed to create typed patch object (" STR_FMT "/" STR_FMT "; " STR_FMT
+		       "): %s",
+		       STR_ARG(ns), STR_ARG(name), STR_ARG(apply_gvk(rq->arena, config)), b.p);
+}
+
+static struct err *apply_check(struct api_request *rq, struct json *config)
+{
+	struct json *meta;
+	struct str name;
+
+	if (!str_eq(json_str_at(config, "kind"), rq->res->kind) ||
+	    !str_eq(json_str_at(config, "apiVersion"), request_api_version(rq)))
+		return err_new(ERR_BAD_REQUEST, "invalid object type: " STR_FMT,
+			       STR_ARG(apply_gvk(rq->arena, config)));
+	if (json_len(json_path(config, "metadata", "managedFields", NULL)))
+		return err_new(ERR_BAD_REQUEST, "metadata.managedFields must be nil");
+	TRY(apply_check_size(config));
+	meta = json_get(config, "metadata");
+	if (meta && !json_is(meta, JSON_OBJECT))
+		return apply_check_typed(rq, config);
+	meta = json_sub(rq->arena, config, "metadata");
+	json_delz(meta, "managedFields");
+	name = json_str_at(meta, "name");
+	if (str_empty(name))
+		json_set_str(rq->arena, meta, "name", rq->name);
+	else if (!str_eq(name, rq->name))
+		return err_new(ERR_BAD_REQUEST,
+			       "the name of the object (" STR_FMT
+			       ") does not match the name on the URL (" STR_FMT ")",
+			       STR_ARG(name), STR_ARG(rq->name));
+	return apply_check_typed(rq, config);
+}
+
+struct err *serve_apply(struct api_request *rq)
+{
+	_cleanup_obj_ const struct obj *o = NULL;
+	struct apply c = { .base = { .apply = apply_change,
+				     .make = rq->subres ? NULL : apply_make,
+				     .owns = true } };
+	enum media media;
+	struct str text;
+	struct err *e;
+
+	TRY(apply_options(rq, &c));
+	TRY(body_read(rq, &text, &media));
+	TRY(apply_parse(rq, text, &c.config));
+	TRY(apply_check(rq, c.config));
+	e = engine_update(rq, &c.base, &o);
+	/* made by another meanwhile: then it is a change */
+	if (e && err_is(e, ERR_ALREADY_EXISTS)) {
+		err_ignore(e, "tried again below");
+		e = engine_update(rq, &c.base, &o);
+	}
+	if (e)
+		return e;
+	return respond_obj(rq, rq->created ? 201 : 200, o);
+}

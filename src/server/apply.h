@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Server-side apply, and who owns which field of an object (metadata.managedFields). Only objects
+ * that were applied once have managedFields; see docs/decisions/0005-managed-fields.md.
+ */
+
+#include "base/base.h"
+#include "base/str.h"
+
+struct api_request;
+struct arena;
+struct err;
+struct fields;
+struct fields_diff;
+struct json;
+
+/* One entry of managedFields. Equal: all but time and set (and an applier's version). */
+struct manager {
+	struct str name, sub, api_version, time;
+	bool apply;
+	struct fields *set;
+};
+
+struct managers {
+	struct arena *a;
+	struct manager *v;
+	size_t n, cap;
+};
+
+/* managers */
+/* managedFields as it is stored or sent; NULL is none. BAD_REQUEST when an entry is malformed. */
+MUST_USE struct err *managers_parse(struct arena *a, const struct json *v, struct managers *ret);
+/* Without empty ones, in order; NULL when none is left. */
+struct json *managers_format(struct managers *m);
+struct manager *managers_find(const struct managers *m, const struct manager *id);
+/* Found or added, with an empty set. Other pointers into m end here. */
+struct manager *managers_sub(struct managers *m, const struct manager *id);
+/* All but except lose what changed or went. */
+void managers_lose(struct managers *m, const struct manager *except,
+		   const struct fields_diff *diff);
+/* Of so many updaters only the latest are kept apart. */
+void managers_cap(struct managers *m);
+/* Equal but for times. */
+bool managers_same(const struct json *x, const struct json *y);
+
+/* requests */
+/* The request as a manager, without version when it applies. */
+struct manager manager_of(struct api_request *rq, bool apply);
+/* Drops what nobody owns (identity, server's fields), and what the request's resource must not
+ * own. */
+void managed_strip(const struct api_request *rq, struct fields *f);
+void managed_strip_diff(const struct api_request *rq, struct fields_diff *d);
+/*
+ * An update of old to obj, which still has the managedFields the client sent: *ret_managed is what
+ * obj shall have, NULL: none.
+ */
+MUST_USE struct err *managed_track(struct api_request *rq, const struct json *obj,
+				   const struct json *old, struct json **ret_managed);
+/* Sets or removes metadata.managedFields. */
+void managed_set(struct arena *a, struct json *obj, const struct json *managed);
+
+/* PATCH of application/apply-patch+yaml. */
+MUST_USE SUSPENDS struct err *serve_apply(struct api_request *rq);
