@@ -143,16 +143,21 @@ static struct item *items_find(const struct items *l, struct str pe)
 	return NULL;
 }
 
-bool fields_too_large(const struct json *obj)
+static bool too_large_at(const struct json *v, int depth)
 {
-	if (json_len(obj) > FIELDS_MEMBERS_MAX)
+	if (json_len(v) > FIELDS_MEMBERS_MAX || depth > FIELDS_DEPTH_MAX)
 		return true;
-	json_for_each(it, obj)
+	json_for_each(it, v)
 	{
-		if (fields_too_large(it.val))
+		if (too_large_at(it.val, depth + 1))
 			return true;
 	}
 	return false;
+}
+
+bool fields_too_large(const struct json *obj)
+{
+	return too_large_at(obj, 0);
 }
 
 /* ---- the set of an applied object */
@@ -203,6 +208,7 @@ struct compare {
 struct compare_at {
 	const struct compare_at *up;
 	struct str pe;
+	int depth;
 };
 
 static struct fields *compare_node(const struct compare *c, const struct compare_at *at,
@@ -222,7 +228,7 @@ static void compare_maps(const struct compare *c, const struct compare_at *up,
 		const struct json *v = json_get_s(new, it.key);
 
 		if (!v || !json_equal(it.val, v)) {
-			struct compare_at at = { up, typed_member(c->a, it.key) };
+			struct compare_at at = { up, typed_member(c->a, it.key), up->depth + 1 };
 
 			compare_values(c, &at, typed_member_schema(t, it.key), it.val, v);
 		}
@@ -230,7 +236,7 @@ static void compare_maps(const struct compare *c, const struct compare_at *up,
 	json_for_each(it, new)
 	{
 		if (!json_get_s(old, it.key)) {
-			struct compare_at at = { up, typed_member(c->a, it.key) };
+			struct compare_at at = { up, typed_member(c->a, it.key), up->depth + 1 };
 
 			compare_values(c, &at, typed_member_schema(t, it.key), NULL, it.val);
 		}
@@ -243,13 +249,13 @@ static void compare_lists(const struct compare *c, const struct compare_at *up,
 	struct items l = items_of(c->a, t, old), r = items_of(c->a, t, new);
 
 	for (size_t i = 0; i < l.n; i++) {
-		struct compare_at at = { up, l.v[i].pe };
+		struct compare_at at = { up, l.v[i].pe, up->depth + 1 };
 		const struct item *other = items_find(&r, l.v[i].pe);
 
 		compare_values(c, &at, t->items, l.v[i].v, other ? other->v : NULL);
 	}
 	for (size_t i = 0; i < r.n; i++) {
-		struct compare_at at = { up, r.v[i].pe };
+		struct compare_at at = { up, r.v[i].pe, up->depth + 1 };
 
 		if (!items_find(&l, r.v[i].pe))
 			compare_values(c, &at, t->items, NULL, r.v[i].v);
@@ -262,7 +268,7 @@ static void compare_values(const struct compare *c, const struct compare_at *at,
 	const struct json *either = new ? new : old;
 	struct typed t = typed_of(s, either);
 	bool leaf = t.shape == SHAPE_LEAF || (old && new &&json_type(old) != json_type(new)) ||
-		    (!json_len(old) && !json_len(new));
+		    (!json_len(old) && !json_len(new)) || at->depth >= FIELDS_DEPTH_MAX;
 
 	if (old && new &&json_equal(old, new))
 		return;

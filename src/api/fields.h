@@ -50,10 +50,11 @@ MUST_USE struct err *fields_from_json(struct arena *a, const struct json *v, str
 struct json *fields_to_json(struct arena *a, const struct fields *f);
 
 /*
- * Look-ups are linear: containers with more members than this are leaves, and objects that have
- * such are not merged.
+ * Look-ups are linear, and walks recursive: containers with more members or further down than
+ * this are leaves of a comparison, and objects that have such are not merged.
  */
 #define FIELDS_MEMBERS_MAX 4096
+#define FIELDS_DEPTH_MAX   64
 bool fields_too_large(const struct json *obj);
 
 /* What differs between two objects. */

@@ -44,11 +44,10 @@ static struct err *apply_check_size(const struct json *obj)
 {
 	if (!fields_too_large(obj))
 		return NULL;
-	return err_new(
-		ERR_TOO_LARGE,
-		"Request entity too large: the allowed maximum of members in a map or list of "
-		"an applied object is %d",
-		FIELDS_MEMBERS_MAX);
+	return err_new(ERR_TOO_LARGE,
+		       "Request entity too large: an applied object may have at most %d members in "
+		       "a map or list, and %d levels",
+		       FIELDS_MEMBERS_MAX, FIELDS_DEPTH_MAX);
 }
 
 /* ---- conflicts */
@@ -164,7 +163,7 @@ static struct json *apply_last_config(struct api_request *rq, const struct json 
 		err_ignore(e, "an annotation that is no object hands nothing over");
 		return NULL;
 	}
-	return json_is(last, JSON_OBJECT) ? last : NULL;
+	return json_is(last, JSON_OBJECT) && !fields_too_large(last) ? last : NULL;
 }
 
 /* What is live as client-side apply left it: kubectl may take it over. */

@@ -308,6 +308,27 @@ def test_custom_lists(api, ns, crd):
     assert s["message"].endswith(".spec.nope: field not declared in schema")
 
 
+def nested(depth, leaf):
+    for _ in range(depth):
+        leaf = {"n": leaf}
+    return leaf
+
+
+def test_deep_trees(api, ns, crd):
+    path = f"/apis/apply.io/v1/namespaces/{ns}/lists/deep"
+
+    def obj(**free):
+        return {"apiVersion": "apply.io/v1", "kind": "List1", "spec": {"free": free}}
+
+    applied(apply(api, path, obj(a=nested(55, 1), b=nested(55, {"x": 1}))), 201)
+    applied(apply(api, path, obj(a=nested(55, 2), b=nested(55, {}))))
+    s = status(apply(api, path, obj(a=nested(55, 3)), "m2"), 409, "Conflict")
+    assert s["details"]["causes"][0]["field"].endswith(".n.n")
+    status(apply(api, path, obj(a=nested(110, 2))), 413, "RequestEntityTooLarge")
+    api.ok("POST", path.rsplit("/", 1)[0], obj(a=nested(110, 2)) | {"metadata": {"name": "deeper"}})
+    status(apply(api, path + "er", obj(b=1)), 413, "RequestEntityTooLarge")
+
+
 # ---- kubectl
 
 def manifest(ns, **data):
