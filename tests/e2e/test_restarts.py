@@ -84,7 +84,8 @@ def whole(ns):
     # a write through the virtualization webhooks, undone by dry run, and a subresource
     ns.kubectl("create", "--dry-run=server", "-f", "-", input=__import__("json").dumps(kernel_vmi(name)))
     r = ns.virtctl("pause", "vmi", "nosuch", check=False)
-    assert "not found" in r.stderr, r.stderr
+    if "not found" not in r.stderr:
+        return False  # virt-api, or the way to it, is not back yet: polled again
     ns.kubectl("exec", "p", "--", "true")
     return True
 
