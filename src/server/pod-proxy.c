@@ -3,8 +3,8 @@
 /*
  * log, exec, attach, port-forward: passed on to the node's agent on its port 10250, over TLS with
  * our client certificate, as upstream passes them to a kubelet. Upgraded connections are relayed
- * raw, so SPDY is between kubectl and the runtime. The WebSocket that kubectl tries first is
- * refused; it falls back.
+ * raw, so SPDY and the old WebSocket protocols are between the client and the runtime. The
+ * WebSockets of current clients are translated (pod-websocket.c).
  */
 
 #include "api/meta.h"
@@ -18,6 +18,7 @@
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/object.h"
+#include "server/pod-websocket.h"
 #include "server/request.h"
 #include "server/respond.h"
 #include "server/server.h"
@@ -272,8 +273,15 @@ static struct str stream_target(struct target *t)
 static void stream_copy_headers(struct arena *a, const struct http_headers *from,
 				struct http_headers *to)
 {
-	static const char *const names[] = { "X-Stream-Protocol-Version", "Upgrade", "Connection",
-					     "User-Agent" };
+	static const char *const names[] = {
+		"X-Stream-Protocol-Version",
+		"Upgrade",
+		"Connection",
+		"User-Agent",
+		"Sec-WebSocket-Key",
+		"Sec-WebSocket-Version",
+		"Sec-WebSocket-Protocol",
+	};
 
 	for (size_t i = 0; i < from->n; i++) {
 		for (size_t k = 0; k < ARRAY_LEN(names); k++) {
@@ -286,16 +294,18 @@ static void stream_copy_headers(struct arena *a, const struct http_headers *from
 static struct err *stream_join(struct api_request *rq, const struct http_client_response *resp,
 			       struct stream *kubelet)
 {
+	static const char *const names[] = { "Upgrade", "Connection", "X-Stream-Protocol-Version",
+					     "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol" };
 	struct stream *client = NULL;
 	struct err *e;
 
 	for (size_t i = 0; i < resp->headers.n; i++) {
 		const struct http_header *h = &resp->headers.v[i];
 
-		if (str_eq_nocase(h->name, STR("Upgrade")) ||
-		    str_eq_nocase(h->name, STR("Connection")) ||
-		    str_eq_nocase(h->name, STR("X-Stream-Protocol-Version")))
-			http_add_header(rq->x, arena_strz(rq->arena, h->name), h->value);
+		for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+			if (str_eq_nocase(h->name, str_from(names[k])))
+				http_add_header(rq->x, arena_strz(rq->arena, h->name), h->value);
+		}
 	}
 	e = http_respond_upgrade(rq->x, &client);
 	if (e) {
@@ -355,10 +365,41 @@ static struct err *stream_admit(struct target *t)
 	return admission_validate(rq->server, &ad);
 }
 
+static bool stream_flag(const struct api_request *rq, const char *name)
+{
+	struct str v = http_query_find(&rq->http->query, name);
+
+	return str_eqz(v, "true") || str_eqz(v, "1");
+}
+
+static struct err *stream_translate(struct target *t)
+{
+	struct api_request *rq = t->rq;
+	const struct pod_channels ch = {
+		.in = stream_flag(rq, "stdin"),
+		.out = stream_flag(rq, "stdout"),
+		.err = stream_flag(rq, "stderr"),
+		.tty = stream_flag(rq, "tty"),
+	};
+	struct http_client *c = target_client(t);
+	struct err *e;
+
+	if (str_eqz(rq->sub, "portforward"))
+		e = pod_websocket_forward(rq, c, stream_target(t));
+	else
+		e = pod_websocket_exec(rq, c, stream_target(t), &ch);
+	http_client_free(c);
+	return e;
+}
+
 struct err *pod_stream(struct api_request *rq)
 {
 	struct target t;
+	bool websocket = http_headers_has_token(&rq->http->headers, "upgrade", "websocket");
 
+	/* a WebSocket is a GET, yet it does what a POST does */
+	if (websocket && rq->verb == VERB_GET)
+		TRY(authorize_verb(rq, VERB_CREATE));
 	TRY(target_pod(rq, &t));
 	if (!str_eqz(rq->sub, "portforward"))
 		TRY(target_container(&t));
@@ -368,11 +409,6 @@ struct err *pod_stream(struct api_request *rq)
 	TRY(stream_admit(&t));
 	if (!http_headers_has_token(&rq->http->headers, "connection", "upgrade"))
 		return err_new(ERR_BAD_REQUEST, "Upgrade request required");
-	if (str_eq_nocase(http_headers_find(&rq->http->headers, "upgrade"), STR("websocket")))
-		return err_new(
-			ERR_BAD_REQUEST,
-			"unable to upgrade connection: WebSocket streaming is not served, use "
-			"SPDY/3.1");
 	TRY(target_node(&t));
-	return stream_proxy(&t);
+	return pod_websocket_translated(rq) ? stream_translate(&t) : stream_proxy(&t);
 }
