@@ -113,6 +113,8 @@ static void spdy_deflate(struct spdy *s, struct buf *b, struct str text)
 	buf_addc(b, (char)(~n & 0xff));
 	buf_addc(b, (char)((uint16_t)~n >> 8));
 	buf_add(b, text);
+	/* an empty block, zlib's sync flush: decoders give out what they have at it */
+	buf_add(b, str_make("\0\0\0\xff\xff", 5));
 }
 
 struct err *spdy_open(struct spdy *s, const struct spdy_header *headers, size_t n, uint32_t *ret_id)
