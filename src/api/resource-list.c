@@ -191,6 +191,7 @@ struct pod_sum {
 	const struct json *pod;
 	const char *what;
 	bool infeasible; /* a resize that will not happen */
+	bool spec_only;
 };
 
 static bool pod_resize_infeasible(const struct json *pod)
@@ -209,7 +210,7 @@ static struct resource_list pod_container(const struct pod_sum *s, const struct 
 		json_find_by(json_at(s->pod, statuses), "name", json_str_at(c, "name"));
 	struct resource_list l = { .a = s->a }, more;
 
-	if (!json_get(st, "resources"))
+	if (s->spec_only || !json_get(st, "resources"))
 		return resource_list_from_json(s->a, json_get(json_get(c, "resources"), s->what));
 	if (!s->infeasible)
 		l = resource_list_from_json(s->a, json_get(json_get(c, "resources"), s->what));
@@ -262,7 +263,7 @@ static void pod_level(const struct pod_sum *s, struct resource_list *l)
 
 struct resource_list pod_requests(struct arena *a, const struct json *pod)
 {
-	const struct pod_sum s = { a, pod, "requests", pod_resize_infeasible(pod) };
+	const struct pod_sum s = { a, pod, "requests", pod_resize_infeasible(pod), false };
 	struct resource_list l = pod_containers(&s), overhead;
 
 	pod_level(&s, &l);
@@ -273,7 +274,7 @@ struct resource_list pod_requests(struct arena *a, const struct json *pod)
 
 struct resource_list pod_limits(struct arena *a, const struct json *pod)
 {
-	const struct pod_sum s = { a, pod, "limits", pod_resize_infeasible(pod) };
+	const struct pod_sum s = { a, pod, "limits", pod_resize_infeasible(pod), false };
 	struct resource_list l = pod_containers(&s), overhead;
 
 	pod_level(&s, &l);
@@ -285,6 +286,15 @@ struct resource_list pod_limits(struct arena *a, const struct json *pod)
 			resource_list_set(&l, overhead.v[i].name,
 					  quantity_add(*q, overhead.v[i].q));
 	}
+	return l;
+}
+
+struct resource_list pod_spec_sum(struct arena *a, const struct json *pod, const char *what)
+{
+	const struct pod_sum s = { .a = a, .pod = pod, .what = what, .spec_only = true };
+	struct resource_list l = pod_containers(&s);
+
+	pod_level(&s, &l);
 	return l;
 }
 

@@ -52,6 +52,8 @@ void resource_list_sub_floor(struct resource_list *l, const struct resource_list
  * its status says of a resize on its way */
 struct resource_list pod_requests(struct arena *a, const struct json *pod);
 struct resource_list pod_limits(struct arena *a, const struct json *pod);
+/* By the spec alone and without overhead; what: "requests" or "limits". */
+struct resource_list pod_spec_sum(struct arena *a, const struct json *pod, const char *what);
 /* Whether spec.resources names something that may be set for a Pod as a whole. */
 bool pod_has_pod_level(const struct json *spec);
 bool resource_is_pod_level(struct str name);

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "server/engine.h"
 #include "server/errors.h"
 #include "server/server.h"
 
@@ -42,7 +43,7 @@ bool admission_wanted(struct apiserver *s, const struct admission *ad)
 	return false;
 }
 
-struct err *admission_mutate(struct apiserver *s, struct admission *ad)
+static struct err *admission_pass(struct apiserver *s, struct admission *ad)
 {
 	struct admission_plugin *p;
 
@@ -53,6 +54,15 @@ struct err *admission_mutate(struct apiserver *s, struct admission *ad)
 	return NULL;
 }
 
+struct err *admission_mutate(struct apiserver *s, struct admission *ad)
+{
+	TRY(admission_pass(s, ad));
+	if (!ad->reinvoke)
+		return NULL;
+	ad->reinvoked = true;
+	return admission_pass(s, ad);
+}
+
 struct err *admission_validate(struct apiserver *s, struct admission *ad)
 {
 	struct admission_plugin *p;
@@ -61,6 +71,30 @@ struct err *admission_validate(struct apiserver *s, struct admission *ad)
 		if (p->validate && admission_plugin_wants(p, ad))
 			TRY(p->validate(p, ad));
 	}
+	return NULL;
+}
+
+struct err *admission_run(struct api_request *rq, enum admission_op op, struct json **obj)
+{
+	struct admission ad = {
+		.rq = rq,
+		.op = op,
+		.res = rq->res,
+		.v = rq->v,
+		.sub = request_sub(rq),
+		.ns = rq->ns,
+		.name = rq->name,
+		.obj = *obj,
+		.dry_run = rq->opt.dry_run,
+	};
+
+	if (!admission_wanted(rq->server, &ad))
+		return NULL;
+	if (op == ADMISSION_CREATE)
+		ad.options = engine_options_json(rq, "CreateOptions");
+	TRY(admission_mutate(rq->server, &ad));
+	TRY(admission_validate(rq->server, &ad));
+	*obj = ad.obj;
 	return NULL;
 }
 

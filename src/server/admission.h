@@ -24,6 +24,10 @@ struct admission {
 	const struct json *old; /* NULL on CREATE */
 	struct json *options;   /* CreateOptions, ...: kind, apiVersion and what was asked */
 	bool dry_run;
+	/* A plugin that changed obj late asks for a second pass of the mutating ones; the second
+	 * pass is the last. */
+	bool reinvoke, reinvoked;
+	void *webhooks, *policies; /* what those remember between the passes */
 };
 
 /* Embed it. */
@@ -46,6 +50,13 @@ void admission_add(struct apiserver *s, struct admission_plugin *p);
 bool admission_wanted(struct apiserver *s, const struct admission *ad);
 MUST_USE SUSPENDS struct err *admission_mutate(struct apiserver *s, struct admission *ad);
 MUST_USE SUSPENDS struct err *admission_validate(struct apiserver *s, struct admission *ad);
+
+/*
+ * Both passes for a request that makes no object of its own (binding, eviction, token, exec): *obj
+ * is its body, changed or replaced, or NULL.
+ */
+MUST_USE SUSPENDS struct err *admission_run(struct api_request *rq, enum admission_op op,
+					    struct json **obj);
 
 /* `pods "p" is forbidden: TEXT`, what a plugin refuses with. */
 MUST_USE struct err *admission_deny(const struct admission *ad, const char *fmt, ...)

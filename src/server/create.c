@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/admission.h"
+#include "server/admit-quota.h"
 #include "server/apply.h"
 #include "server/engine.h"
 #include "server/errors.h"
@@ -95,6 +96,7 @@ static struct err *create_commit(struct api_request *rq, struct json *obj, struc
 		w->ops[0] = (struct store_op){ 0 };
 		if (rq->res->strategy->commit)
 			TRY(rq->res->strategy->commit(rq, w, obj, NULL));
+		TRY(quota_charge(rq, w, obj, NULL));
 		TRY(object_make(rq, obj, &o));
 		w->ops[0] = (struct store_op){ .key = key, .put = o };
 		if (rq->opt.dry_run) {

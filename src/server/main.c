@@ -347,11 +347,11 @@ static struct err *run_serve(struct server_run *r)
 	int port = 0;
 
 	TRY(server_start(s, &port));
-	s->ready = true;
 	for (const struct server_module *m = server_modules; m->name; m++) {
 		if (m->start)
 			TRY(err_wrap(m->start(s), "%s", m->name));
 	}
+	s->ready = true;
 	log_info(NULL, "serving", KV_INT("port", port), KV_INT("ms", mono_ms_since(start)));
 	while (!r->stopping)
 		TRY(waitq_wait(&r->stop));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/aggregate.h"
+#include "server/builtin-admission.h"
 #include "server/crd.h"
 #include "server/discovery.h"
 #include "server/openapi.h"
@@ -11,6 +12,7 @@ const struct server_module server_modules[] = {
 	{ "crd", crd_start, NULL },
 	{ "discovery", discovery_init, NULL },
 	{ "openapi", openapi_init, NULL },
+	{ "admission", NULL, builtin_admission_start },
 	{ "webhook", webhook_init, webhook_start },
 	{ "aggregate", aggregate_init, aggregate_start },
 	{ NULL, NULL, NULL },

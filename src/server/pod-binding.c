@@ -5,6 +5,7 @@
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "server/admission.h"
 #include "server/delete-options.h"
 #include "server/engine.h"
 #include "server/errors.h"
@@ -74,6 +75,9 @@ static struct err *bind_apply(struct engine_change *base, struct api_request *rq
 	json_for_each(it, meta_annotations(c->binding))
 		json_set_s(a, json_sub(a, json_sub(a, pod, "metadata"), "annotations"), it.key,
 			   json_copy(a, it.val));
+	json_for_each(it, meta_labels(c->binding))
+		json_set_s(a, json_sub(a, json_sub(a, pod, "metadata"), "labels"), it.key,
+			   json_copy(a, it.val));
 	condition_set(a, json_sub(a, pod, "status"), "PodScheduled", "True", STR_EMPTY, STR_EMPTY,
 		      rq->now);
 	*ret = pod;
@@ -106,12 +110,15 @@ static struct json *bind_success(struct arena *a)
 	return st;
 }
 
-static struct err *bind_pod(struct api_request *rq, const struct json *binding)
+static struct err *bind_pod(struct api_request *rq, struct json *binding)
 {
 	_cleanup_obj_ const struct obj *o = NULL;
-	struct bind_change c = { .base = { .apply = bind_apply }, .binding = binding };
+	struct bind_change c = { .base = { .apply = bind_apply } };
 
+	TRY(admission_run(rq, ADMISSION_CREATE, &binding));
+	c.binding = binding;
 	TRY(bind_target_check(binding));
+	rq->bypass_admission = true;
 	rq->verb = VERB_PATCH; /* an update that names no revision */
 	return engine_update(rq, &c.base, &o);
 }
@@ -184,6 +191,8 @@ struct err *pod_eviction(struct api_request *rq)
 			       "name in URL does not match name in Eviction object");
 	TRY(engine_get(rq, &o));
 	TRY(object_tree(rq, o, &pod));
+	TRY(admission_run(rq, ADMISSION_CREATE, &body));
+	rq->bypass_admission = true;
 	opts = json_get(body, "deleteOptions");
 	rq->opt.grace = json_int_at(opts, "gracePeriodSeconds", -1);
 	rq->opt.dry_run |= json_len(json_get(opts, "dryRun")) != 0;

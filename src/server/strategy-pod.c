@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Pods: status at birth, what of a spec may change, graceful deletion, and the plugins Priority and
- * DefaultTolerationSeconds. */
+/* Pods: status at birth, what of a spec may change, and graceful deletion. */
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "server/builtin-admission.h"
 #include "server/errors.h"
 #include "server/pod-cells.h"
 #include "server/pod-spec.h"
@@ -163,123 +161,4 @@ const struct strategy pod_strategy = {
 	.validate_update = pod_validate_update,
 	.grace = pod_grace,
 	.cell = pod_cell,
-};
-
-/* Priority */
-static bool pod_create_wants(struct admission_plugin *p UNUSED, const struct admission *ad)
-{
-	return ad->op == ADMISSION_CREATE && str_empty(ad->sub) &&
-	       str_eqz(ad->res->store_name, "pods");
-}
-
-struct priority_pick {
-	struct arena *a;
-	bool found;
-	struct str name, policy;
-	int64_t value;
-};
-
-static void priority_consider(const struct obj *o, void *ctx)
-{
-	struct priority_pick *p = ctx;
-	const struct json *t = obj_tree(o);
-	int64_t value = json_int_at(t, "value", 0);
-
-	/* of several defaults the lowest counts */
-	if (json_bool_at(t, "globalDefault", false) && (!p->found || value < p->value)) {
-		p->found = true;
-		p->value = value;
-		p->name = arena_str(p->a, o->name);
-		p->policy = arena_str(p->a, json_str_at(t, "preemptionPolicy"));
-	}
-	obj_forget_tree(o);
-}
-
-static struct err *priority_find(struct admission *ad, struct str name, struct priority_pick *p)
-{
-	struct apiserver *s = ad->rq->server;
-	struct json *pc = NULL;
-
-	if (str_empty(name))
-		return local_list(s, "priorityclasses.scheduling.k8s.io", STR_EMPTY,
-				  priority_consider, p);
-	TRY(local_get_json(s, p->a, "priorityclasses.scheduling.k8s.io", STR_EMPTY, name, &pc));
-	if (!pc)
-		return admission_deny(ad, "no PriorityClass with name " STR_FMT " was found",
-				      STR_ARG(name));
-	p->value = json_int_at(pc, "value", 0);
-	p->policy = json_str_at(pc, "preemptionPolicy");
-	return NULL;
-}
-
-static struct err *priority_mutate(struct admission_plugin *plug UNUSED, struct admission *ad)
-{
-	struct arena *a = ad->rq->arena;
-	struct json *spec = json_sub(a, ad->obj, "spec");
-	struct priority_pick p = { .a = a };
-	const struct json *given = json_get(spec, "priority");
-
-	TRY(priority_find(ad, json_str_at(spec, "priorityClassName"), &p));
-	if (p.found && str_empty(json_str_at(spec, "priorityClassName")))
-		json_set_str(a, spec, "priorityClassName", p.name);
-	if (given && json_as_int(given, 0) != p.value)
-		return admission_deny(
-			ad,
-			"the integer value of priority (%lld) must not be provided in "
-			"pod spec; priority admission controller computed %lld from the "
-			"given PriorityClass name",
-			(long long)json_as_int(given, 0), (long long)p.value);
-	json_set_int(a, spec, "priority", p.value);
-	if (!json_get(spec, "preemptionPolicy"))
-		json_set_str(a, spec, "preemptionPolicy",
-			     str_empty(p.policy) ? STR("PreemptLowerPriority") : p.policy);
-	return NULL;
-}
-
-struct admission_plugin priority_plugin = {
-	.name = "Priority",
-	.wants = pod_create_wants,
-	.mutate = priority_mutate,
-};
-
-/* DefaultTolerationSeconds */
-static bool tolerates(const struct json *tolerations, const char *key)
-{
-	json_for_each(it, tolerations)
-	{
-		struct str k = json_str_at(it.val, "key"), eff = json_str_at(it.val, "effect");
-
-		if ((str_empty(k) || str_eqz(k, key)) &&
-		    (str_empty(eff) || str_eqz(eff, "NoExecute")))
-			return true;
-	}
-	return false;
-}
-
-static struct err *tolerations_mutate(struct admission_plugin *p UNUSED, struct admission *ad)
-{
-	static const char *const keys[] = { "node.kubernetes.io/not-ready",
-					    "node.kubernetes.io/unreachable" };
-	struct arena *a = ad->rq->arena;
-	struct json *spec = json_sub(a, ad->obj, "spec");
-
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		struct json *t;
-
-		if (tolerates(json_get(spec, "tolerations"), keys[i]))
-			continue;
-		t = json_object(a);
-		json_set_str(a, t, "key", str_from(keys[i]));
-		json_set_str(a, t, "operator", STR("Exists"));
-		json_set_str(a, t, "effect", STR("NoExecute"));
-		json_set_int(a, t, "tolerationSeconds", 300);
-		json_push(json_sub_array(a, spec, "tolerations"), t);
-	}
-	return NULL;
-}
-
-struct admission_plugin default_tolerations_plugin = {
-	.name = "DefaultTolerationSeconds",
-	.wants = pod_create_wants,
-	.mutate = tolerations_mutate,
 };

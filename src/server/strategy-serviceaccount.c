@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* ServiceAccounts, their tokens (TokenRequest), and how Pods get to them (the ServiceAccount
- * admission plugin). */
+/* ServiceAccounts and their tokens (TokenRequest). */
 
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/err.h"
-#include "base/rand.h"
-#include "server/builtin-admission.h"
+#include "server/admission.h"
 #include "server/errors.h"
 #include "server/request.h"
 #include "server/respond.h"
@@ -23,8 +21,6 @@
  */
 #define TOKEN_VOLUME_S      3607
 #define TOKEN_VOLUME_LIFE_S (365 * 24 * 3600)
-
-#define MOUNT_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
 
 const struct strategy serviceaccount_strategy = {
 	.delete_returns_obj = true,
@@ -151,6 +147,7 @@ struct err *serviceaccount_token(struct api_request *rq)
 	TRY(store_get(rq->server->store, &key, &sa));
 	if (!sa)
 		return error_not_found(rq->res, rq->name);
+	TRY(admission_run(rq, ADMISSION_CREATE, &body));
 	spec = json_sub(rq->arena, body, "spec");
 	TRY(token_check(rq, spec, &seconds));
 	TRY(token_claims(rq, sa, spec, claims));
@@ -172,127 +169,3 @@ struct err *serviceaccount_token(struct api_request *rq)
 	respond_json(rq, 201, body);
 	return NULL;
 }
-
-/* ServiceAccount admission */
-static bool account_wants(struct admission_plugin *p UNUSED, const struct admission *ad)
-{
-	return ad->op == ADMISSION_CREATE && str_empty(ad->sub) &&
-	       str_eqz(ad->res->store_name, "pods");
-}
-
-static struct json *projected_source(struct arena *a, struct json *sources, const char *kind)
-{
-	struct json *s = json_object(a);
-
-	json_push(sources, s);
-	return json_sub(a, s, kind);
-}
-
-static struct json *account_volume(struct arena *a, struct str name)
-{
-	struct json *vol = json_object(a), *proj, *sources, *s, *item;
-
-	json_set_str(a, vol, "name", name);
-	proj = json_sub(a, vol, "projected");
-	json_set_int(a, proj, "defaultMode", 420);
-	sources = json_sub_array(a, proj, "sources");
-	s = projected_source(a, sources, "serviceAccountToken");
-	json_set_int(a, s, "expirationSeconds", TOKEN_VOLUME_S);
-	json_set_str(a, s, "path", STR("token"));
-	s = projected_source(a, sources, "configMap");
-	json_set_str(a, s, "name", STR("kube-root-ca.crt"));
-	item = json_object(a);
-	json_set_str(a, item, "key", STR("ca.crt"));
-	json_set_str(a, item, "path", STR("ca.crt"));
-	json_push(json_sub_array(a, s, "items"), item);
-	s = projected_source(a, sources, "downwardAPI");
-	item = json_object(a);
-	json_set_str(a, item, "path", STR("namespace"));
-	json_set_str(a, json_sub(a, item, "fieldRef"), "apiVersion", STR("v1"));
-	json_set_str(a, json_get(item, "fieldRef"), "fieldPath", STR("metadata.namespace"));
-	json_push(json_sub_array(a, s, "items"), item);
-	return vol;
-}
-
-/* True when it was missing. */
-static bool account_mount(struct arena *a, struct json *container, struct str volume)
-{
-	struct json *mounts = json_sub_array(a, container, "volumeMounts"), *m;
-
-	if (json_find_by(mounts, "mountPath", STR(MOUNT_PATH)))
-		return false;
-	m = json_object(a);
-	json_set_str(a, m, "name", volume);
-	json_set_bool(a, m, "readOnly", true);
-	json_set_str(a, m, "mountPath", STR(MOUNT_PATH));
-	json_push(mounts, m);
-	return true;
-}
-
-static void account_automount(struct arena *a, struct json *spec)
-{
-	static const char *const lists[] = { "initContainers", "containers" };
-	struct str name = arena_cat(a, STR("kube-api-access-"), rand_suffix(a, 5));
-	struct json *volumes = json_sub_array(a, spec, "volumes");
-	bool needed = false;
-
-	/* a volume someone put there before us is used as it is */
-	json_for_each(it, volumes)
-	{
-		if (str_has_prefix(json_str_at(it.val, "name"), STR("kube-api-access-")))
-			return;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-		json_for_each(it, json_get(spec, lists[i])) needed |=
-			account_mount(a, it.val, name);
-	}
-	if (needed)
-		json_push(volumes, account_volume(a, name));
-	else if (!json_len(volumes))
-		json_delz(spec, "volumes");
-}
-
-static bool account_wants_mount(const struct json *spec, const struct json *sa)
-{
-	const struct json *pod = json_get(spec, "automountServiceAccountToken");
-
-	if (json_is(pod, JSON_BOOL))
-		return json_as_bool(pod, true);
-	return json_bool_at(sa, "automountServiceAccountToken", true);
-}
-
-static struct err *account_mutate(struct admission_plugin *p UNUSED, struct admission *ad)
-{
-	struct arena *a = ad->rq->arena;
-	struct json *spec = json_sub(a, ad->obj, "spec"), *sa = NULL;
-	struct str name = json_str_at(spec, "serviceAccountName");
-
-	/* a mirror Pod speaks for nobody */
-	if (!str_empty(meta_annotation(ad->obj, "kubernetes.io/config.mirror")))
-		return NULL;
-	if (str_empty(name))
-		name = json_str_at(spec, "serviceAccount");
-	if (str_empty(name))
-		name = STR("default");
-	json_set_str(a, spec, "serviceAccountName", name);
-	json_set_str(a, spec, "serviceAccount", name);
-	TRY(local_get_json(ad->rq->server, a, "serviceaccounts", ad->ns, name, &sa));
-	if (!sa)
-		return admission_deny(ad,
-				      "error looking up service account " STR_FMT "/" STR_FMT
-				      ": serviceaccount \"" STR_FMT "\" not found",
-				      STR_ARG(ad->ns), STR_ARG(name), STR_ARG(name));
-	if (!json_len(json_get(spec, "imagePullSecrets")) &&
-	    json_len(json_get(sa, "imagePullSecrets")))
-		json_set(a, spec, "imagePullSecrets",
-			 json_copy(a, json_get(sa, "imagePullSecrets")));
-	if (account_wants_mount(spec, sa))
-		account_automount(a, spec);
-	return NULL;
-}
-
-struct admission_plugin service_account_plugin = {
-	.name = "ServiceAccount",
-	.wants = account_wants,
-	.mutate = account_mutate,
-};

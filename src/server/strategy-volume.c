@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* PersistentVolume and PersistentVolumeClaim, the default StorageClass, and their protection
- * finalizers. */
+/* PersistentVolume and PersistentVolumeClaim. */
 
 #include "api/meta.h"
 #include "api/quantity.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "server/builtin-admission.h"
 #include "server/errors.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "server/strategies.h"
 #include "server/table.h"
 #include "json/json.h"
-
-#define DEFAULT_CLASS "storageclass.kubernetes.io/is-default-class"
 
 static struct err *volume_prepare_create(struct api_request *rq, struct json *obj)
 {
@@ -196,79 +192,4 @@ const struct strategy pvc_strategy = {
 	.validate = pvc_validate,
 	.validate_update = pvc_validate_update,
 	.cell = pvc_cell,
-};
-
-/* DefaultStorageClass: the newest of those that call themselves default */
-struct class_pick {
-	struct arena *a;
-	struct str name, created;
-};
-
-static void class_consider(const struct obj *o, void *ctx)
-{
-	struct class_pick *p = ctx;
-	const struct json *t = obj_tree(o);
-	struct str created = json_str_at(t, "metadata.creationTimestamp");
-
-	if (str_eqz(meta_annotation(t, DEFAULT_CLASS), "true") &&
-	    str_cmp(created, p->created) > 0) {
-		p->name = arena_str(p->a, o->name);
-		p->created = arena_str(p->a, created);
-	}
-	obj_forget_tree(o);
-}
-
-static bool claim_wants(struct admission_plugin *p UNUSED, const struct admission *ad)
-{
-	return ad->op == ADMISSION_CREATE && str_empty(ad->sub) &&
-	       str_eqz(ad->res->store_name, "persistentvolumeclaims");
-}
-
-static struct err *claim_mutate(struct admission_plugin *p UNUSED, struct admission *ad)
-{
-	struct class_pick pick = { .a = ad->rq->arena };
-	struct json *spec = json_sub(pick.a, ad->obj, "spec");
-
-	/* "" asks for no class at all */
-	if (json_get(spec, "storageClassName") ||
-	    !str_empty(meta_annotation(ad->obj, "volume.beta.kubernetes.io/storage-class")))
-		return NULL;
-	TRY(local_list(ad->rq->server, "storageclasses.storage.k8s.io", STR_EMPTY, class_consider,
-		       &pick));
-	if (!str_empty(pick.name))
-		json_set_str(pick.a, spec, "storageClassName", pick.name);
-	return NULL;
-}
-
-struct admission_plugin default_storage_class_plugin = {
-	.name = "DefaultStorageClass",
-	.wants = claim_wants,
-	.mutate = claim_mutate,
-};
-
-/* StorageObjectInUseProtection */
-static const char *protection_finalizer(const struct resource *res)
-{
-	if (str_eqz(res->store_name, "persistentvolumeclaims"))
-		return "kubernetes.io/pvc-protection";
-	if (str_eqz(res->store_name, "persistentvolumes"))
-		return "kubernetes.io/pv-protection";
-	return NULL;
-}
-
-static bool protection_wants(struct admission_plugin *p UNUSED, const struct admission *ad)
-{
-	return ad->op == ADMISSION_CREATE && str_empty(ad->sub) && protection_finalizer(ad->res);
-}
-
-static struct err *protection_mutate(struct admission_plugin *p UNUSED, struct admission *ad)
-{
-	meta_add_finalizer(ad->rq->arena, ad->obj, str_from(protection_finalizer(ad->res)));
-	return NULL;
-}
-
-struct admission_plugin storage_protection_plugin = {
-	.name = "StorageObjectInUseProtection",
-	.wants = protection_wants,
-	.mutate = protection_mutate,
 };

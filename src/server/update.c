@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "io/fiber.h"
 #include "server/admission.h"
+#include "server/admit-quota.h"
 #include "server/apply.h"
 #include "server/engine.h"
 #include "server/errors.h"
@@ -264,6 +265,7 @@ static struct err *update_commit(struct update *u, struct write *w, const struct
 	w->ops[0] = (struct store_op){ 0 };
 	if (rq->res->strategy->commit)
 		TRY(rq->res->strategy->commit(rq, w, u->obj, u->old));
+	TRY(quota_charge(rq, w, u->obj, u->old));
 	TRY(object_make(rq, u->obj, &o));
 	w->ops[0] = (struct store_op){ .key = key, .put = o, .expect = u->cur->rev };
 	if (rq->opt.dry_run) {

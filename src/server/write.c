@@ -17,8 +17,18 @@ void write_del(struct write *w, const struct store_key *key, struct rev expect)
 	w->ops[w->n++] = (struct store_op){ .key = *key, .expect = expect };
 }
 
+void write_on_fini(struct write *w, void (*fn)(void *ctx), void *ctx)
+{
+	ASSERT(!w->on_fini);
+	w->on_fini = fn;
+	w->on_fini_ctx = ctx;
+}
+
 void write_fini(struct write *w)
 {
+	if (w->on_fini)
+		w->on_fini(w->on_fini_ctx);
+	w->on_fini = NULL;
 	for (size_t i = 0; i < w->n; i++) {
 		obj_unref(w->ops[i].put);
 		obj_unref(w->ops[i].result);

@@ -10,19 +10,24 @@
 
 struct apiserver;
 
-#define WRITE_MAX_OPS 16
+#define WRITE_MAX_OPS 40 /* a Service's ports, and the quotas of its namespace */
 
 struct write {
 	struct store_op ops[WRITE_MAX_OPS];
 	size_t n;
 	int attempt; /* so far */
 	int failed;  /* index of the operation that failed the last time, or -1 */
+	/* private */
+	void (*on_fini)(void *ctx);
+	void *on_fini_ctx;
 };
 
 /* Takes o. Keys are borrowed until the commit; expect as in struct store_op. */
 void write_put(struct write *w, const struct store_key *key, const struct obj *o,
 	       struct rev expect);
 void write_del(struct write *w, const struct store_key *key, struct rev expect);
+/* Calls fn(ctx) when this attempt ends; one per attempt. */
+void write_on_fini(struct write *w, void (*fn)(void *ctx), void *ctx);
 /* Drops all objects: for another attempt, or at the end. */
 void write_fini(struct write *w);
 #define _cleanup_write_ _cleanup_(write_fini)
