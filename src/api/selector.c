@@ -662,6 +662,15 @@ struct err *selector_each_key(const struct selector *s,
 	return NULL;
 }
 
+void selector_rename_keys(struct selector *s, struct str (*fn)(struct str key, void *ctx),
+			  void *ctx)
+{
+	for (size_t i = 0; i < s->n; i++)
+		s->reqs[i].key = fn(s->reqs[i].key, ctx);
+	if (s->n > 1)
+		qsort(s->reqs, s->n, sizeof(*s->reqs), req_cmp);
+}
+
 struct str selector_required(const struct selector *s, struct str key)
 {
 	for (size_t i = 0; s && i < s->n; i++) {

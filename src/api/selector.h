@@ -35,6 +35,9 @@ bool selector_matches_obj_fields(const struct selector *s, const struct obj *o);
 /* Calls fn for each key a field selector names; stops at the first error. */
 MUST_USE struct err *selector_each_key(const struct selector *s,
 				       struct err *(*fn)(struct str key, void *ctx), void *ctx);
+/* Field selectors: each key becomes what fn makes of it. */
+void selector_rename_keys(struct selector *s, struct str (*fn)(struct str key, void *ctx),
+			  void *ctx);
 /* The value when the selector demands key=value exactly, else p NULL. */
 struct str selector_required(const struct selector *s, struct str key);
 /* Canonical text. */

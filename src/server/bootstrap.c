@@ -4,6 +4,7 @@
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "server/bootstrap-flow.h"
 #include "server/bootstrap-roles.h"
 #include "server/metadata.h"
 #include "server/object.h"
@@ -222,6 +223,29 @@ static struct err *bootstrap_priorities(struct batch *b)
 	return NULL;
 }
 
+static struct err *bootstrap_flows(struct batch *b)
+{
+	for (size_t i = 0; i < bootstrap_n_flow_objects(); i++) {
+		const char *gr;
+		struct str name;
+		struct json *o = bootstrap_flow_object(b->a, i, wall_now(), &gr, &name);
+
+		TRY(batch_add(b, gr, STR_EMPTY, name, o));
+	}
+	return NULL;
+}
+
+static struct err *bootstrap_service_cidr(struct batch *b)
+{
+	struct json *o = json_object(b->a);
+
+	json_push(json_sub_array(b->a, json_sub(b->a, o, "spec"), "cidrs"),
+		  json_str(b->a, b->s->opts.service_cidr));
+	condition_set(b->a, json_sub(b->a, o, "status"), "Ready", "True", STR_EMPTY,
+		      STR("Kubernetes default Service CIDR is ready"), wall_now());
+	return batch_add(b, "servicecidrs.networking.k8s.io", STR_EMPTY, STR("kubernetes"), o);
+}
+
 /* What aggregated API servers need to know about us. */
 static struct err *bootstrap_authentication(struct batch *b)
 {
@@ -245,6 +269,8 @@ static struct err *bootstrap_batch(struct batch *b)
 	for (size_t i = 0; i < bootstrap_n_bindings; i++)
 		TRY(bootstrap_binding(b, &bootstrap_bindings[i]));
 	TRY(bootstrap_priorities(b));
+	TRY(bootstrap_flows(b));
+	TRY(bootstrap_service_cidr(b));
 	TRY(bootstrap_authentication(b));
 	return batch_flush(b);
 }

@@ -154,7 +154,10 @@ static struct str object_field(struct arena *a, const struct json *tree, const s
 
 struct err *object_make(struct api_request *rq, const struct json *tree, struct obj **ret)
 {
-	const struct resource_version *sv = &rq->res->versions[rq->res->storage];
+	const struct resource *res =
+		rq->res->view ? registry_find_stored(rq->server->registry, rq->res->store_name)
+			      : rq->res;
+	const struct resource_version *sv = &res->versions[res->storage];
 	struct obj_pair *fields = arena_array(rq->arena, sv->n_fields + 1, sizeof(*fields));
 	struct json *stored = NULL;
 

@@ -135,6 +135,25 @@ static struct err *options_field_known(struct str key, void *ctx)
 		       STR_ARG(key));
 }
 
+static struct str options_stored_key(struct str key, void *ctx)
+{
+	const struct resource_version *v = ctx;
+
+	for (size_t i = 0; i < v->n_fields; i++) {
+		if (str_eq(v->fields[i].name, key) && !str_empty(v->fields[i].key))
+			return v->fields[i].key;
+	}
+	return key;
+}
+
+struct err *options_fields(struct arena *a, const struct resource_version *v, struct str text,
+			   struct selector **ret)
+{
+	TRY(field_selector_parse(a, text, ret));
+	selector_rename_keys(*ret, options_stored_key, (void *)(uintptr_t)v);
+	return NULL;
+}
+
 static struct err *options_selectors(struct api_request *rq)
 {
 	struct api_options *o = &rq->opt;
@@ -146,6 +165,7 @@ static struct err *options_selectors(struct api_request *rq)
 	if (!str_empty(o->field_text)) {
 		TRY(field_selector_parse(rq->arena, o->field_text, &o->fields));
 		TRY(selector_each_key(o->fields, options_field_known, rq));
+		selector_rename_keys(o->fields, options_stored_key, (void *)(uintptr_t)rq->v);
 	}
 	return NULL;
 }

@@ -129,6 +129,9 @@ MUST_USE struct err *authorize(struct api_request *rq);
 MUST_USE struct err *authorize_verb(struct api_request *rq, enum verb verb);
 MUST_USE struct err *route(struct api_request *rq);
 MUST_USE struct err *options_parse(struct api_request *rq);
+/* A field selector, by the names that stored objects have for the fields. */
+MUST_USE struct err *options_fields(struct arena *a, const struct resource_version *v,
+				    struct str text, struct selector **ret);
 MUST_USE struct err *negotiate(struct api_request *rq);
 /* Body to a tree with kind and apiVersion checked, pruned (by opt.field_validation) and defaulted.
  */

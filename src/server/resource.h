@@ -50,11 +50,13 @@ struct column {
 	struct str path;
 };
 
-/* A field selectors may name. path: dots between members; dflt when it is absent. */
+/* A field selectors may name. path: dots between members; dflt when it is absent. key: what the
+ * stored object calls it (CRDs leave it empty: the name). */
 struct selectable {
 	struct str name;
 	struct str path;
 	struct str dflt;
+	struct str key;
 };
 
 /* Where the scale subresource finds its numbers: ".spec.replicas". */
@@ -117,6 +119,10 @@ struct strategy {
 	bool virtual_kind; /* never stored: create answers by itself (reviews) */
 	bool keeps_status; /* a status sent on create is kept (Node) */
 
+	/* What a subresource that is neither status nor scale may change: takes the rest of obj
+	 * from old. */
+	void (*isolate)(struct api_request *rq, struct json *obj, const struct json *old);
+
 	/* create and update, in this order */
 	void (*set_defaults)(struct api_request *rq, struct json *obj);
 	MUST_USE struct err *(*prepare_create)(struct api_request *rq, struct json *obj);
@@ -158,7 +164,8 @@ struct resource {
 	bool namespaced;
 	bool custom; /* items of lists carry kind and apiVersion; no strategic merge */
 	unsigned verbs;
-	struct str store_name;             /* "pods", "replicasets.apps" */
+	struct str store_name; /* "pods", "replicasets.apps" */
+	bool view;             /* another resource has that store name, and says what is stored */
 	struct resource_version *versions; /* in Kubernetes' order, preferred first */
 	size_t n_versions;
 	size_t storage;      /* index of the stored version */

@@ -4,6 +4,7 @@
 #include "api/gvk.h"
 #include "api/schema-data.h"
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/err.h"
 #include "server/aggregate.h"
 #include "server/crd.h"
@@ -12,9 +13,11 @@
 #include "server/webhook.h"
 #include "json/json.h"
 
+#define MAX_VERSIONS 2
+
 /* What the server does for a kind beyond its schema. */
 static const struct {
-	const char *store_name;
+	const char *name; /* "pods", "deployments.apps" */
 	const struct strategy *strategy;
 } strategy_rows[] = {
 	{ "namespaces", &namespace_strategy },
@@ -49,6 +52,59 @@ static const struct {
 	  &webhook_config_strategy },
 	{ "customresourcedefinitions.apiextensions.k8s.io", &crd_strategy },
 	{ "apiservices.apiregistration.k8s.io", &apiservice_strategy },
+	{ "endpoints", &endpoints_strategy },
+	{ "limitranges", &limitrange_strategy },
+	{ "podtemplates", &podtemplate_strategy },
+	{ "replicationcontrollers", &replicationcontroller_strategy },
+	{ "resourcequotas", &resourcequota_strategy },
+	{ "componentstatuses", &componentstatus_strategy },
+	{ "daemonsets.apps", &daemonset_strategy },
+	{ "deployments.apps", &deployment_strategy },
+	{ "statefulsets.apps", &statefulset_strategy },
+	{ "events.events.k8s.io", &events_event_strategy },
+	{ "horizontalpodautoscalers.autoscaling", &hpa_strategy },
+	{ "jobs.batch", &job_strategy },
+	{ "cronjobs.batch", &cronjob_strategy },
+	{ "certificatesigningrequests.certificates.k8s.io", &csr_strategy },
+	{ "ingresses.networking.k8s.io", &ingress_strategy },
+	{ "ingressclasses.networking.k8s.io", &ingressclass_strategy },
+	{ "ipaddresses.networking.k8s.io", &ipaddress_strategy },
+	{ "networkpolicies.networking.k8s.io", &networkpolicy_strategy },
+	{ "servicecidrs.networking.k8s.io", &servicecidr_strategy },
+	{ "poddisruptionbudgets.policy", &pdb_strategy },
+	{ "csidrivers.storage.k8s.io", &csidriver_strategy },
+	{ "csinodes.storage.k8s.io", &csinode_strategy },
+	{ "csistoragecapacities.storage.k8s.io", &csistoragecapacity_strategy },
+	{ "volumeattachments.storage.k8s.io", &volumeattachment_strategy },
+	{ "volumeattributesclasses.storage.k8s.io", &volumeattributesclass_strategy },
+	{ "mutatingadmissionpolicies.admissionregistration.k8s.io", &admission_policy_strategy },
+	{ "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+	  &admission_policy_binding_strategy },
+	{ "validatingadmissionpolicies.admissionregistration.k8s.io", &admission_policy_strategy },
+	{ "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+	  &admission_policy_binding_strategy },
+	{ "runtimeclasses.node.k8s.io", &runtimeclass_strategy },
+	{ "deviceclasses.resource.k8s.io", &deviceclass_strategy },
+	{ "resourceclaims.resource.k8s.io", &resourceclaim_strategy },
+	{ "resourceclaimtemplates.resource.k8s.io", &resourceclaimtemplate_strategy },
+	{ "resourceslices.resource.k8s.io", &resourceslice_strategy },
+	{ "flowschemas.flowcontrol.apiserver.k8s.io", &flowschema_strategy },
+	{ "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", &prioritylevel_strategy },
+};
+
+/* Versions, and views on another resource, whose form is not the stored one. */
+static const struct {
+	const char *type; /* the schema of the version */
+	MUST_USE struct err *(*from_stored)(const struct resource *res,
+					    const struct resource_version *v, struct arena *a,
+					    struct json **obj);
+	MUST_USE struct err *(*to_stored)(const struct resource *res,
+					  const struct resource_version *v, struct arena *a,
+					  struct json **obj);
+} conversion_rows[] = {
+	{ "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", hpa_v1_from_stored,
+	  hpa_v1_to_stored },
+	{ "io.k8s.api.events.v1.Event", events_event_from_stored, events_event_to_stored },
 };
 
 /* Subresources that are neither status nor scale. */
@@ -69,11 +125,25 @@ static const struct {
 
 /* Selectable fields whose value is not simply the member of that name. */
 static const struct {
-	const char *store_name, *name, *path, *dflt;
+	const char *type, *name, *path, *dflt, *key;
 } field_rows[] = {
-	{ "nodes", "spec.unschedulable", "spec.unschedulable", "false" },
-	{ "pods", "spec.hostNetwork", "spec.hostNetwork", "false" },
-	{ "events", "source", "source.component", "" },
+#define CORE "io.k8s.api.core.v1."
+#define EVT  "io.k8s.api.events.v1.Event"
+	{ CORE "Node", "spec.unschedulable", "spec.unschedulable", "false", NULL },
+	{ CORE "Pod", "spec.hostNetwork", "spec.hostNetwork", "false", NULL },
+	{ CORE "Event", "source", "source.component", "", NULL },
+	{ CORE "ReplicationController", "status.replicas", "status.replicas", "0", NULL },
+	{ "io.k8s.api.apps.v1.ReplicaSet", "status.replicas", "status.replicas", "0", NULL },
+	{ "io.k8s.api.batch.v1.Job", "status.successful", "status.succeeded", "0", NULL },
+	/* a view: the fields are those of what is stored */
+	{ EVT, "regarding.kind", "", "", "involvedObject.kind" },
+	{ EVT, "regarding.namespace", "", "", "involvedObject.namespace" },
+	{ EVT, "regarding.name", "", "", "involvedObject.name" },
+	{ EVT, "regarding.uid", "", "", "involvedObject.uid" },
+	{ EVT, "regarding.apiVersion", "", "", "involvedObject.apiVersion" },
+	{ EVT, "regarding.resourceVersion", "", "", "involvedObject.resourceVersion" },
+	{ EVT, "regarding.fieldPath", "", "", "involvedObject.fieldPath" },
+	{ EVT, "reportingController", "", "", "reportingComponent" },
 };
 
 struct resource_loader {
@@ -137,13 +207,16 @@ static void load_fields(struct resource_loader *l)
 	{
 		struct selectable *one = &f[l->v->n_fields++];
 
-		*one = (struct selectable){ json_as_str(it.val), json_as_str(it.val), STR_EMPTY };
+		*one = (struct selectable){ json_as_str(it.val), json_as_str(it.val), STR_EMPTY,
+					    json_as_str(it.val) };
 		for (size_t i = 0; i < ARRAY_LEN(field_rows); i++) {
-			if (!str_eqz(l->res->store_name, field_rows[i].store_name) ||
+			if (!str_eqz(l->v->type, field_rows[i].type) ||
 			    !str_eqz(one->name, field_rows[i].name))
 				continue;
 			one->path = str_from(field_rows[i].path);
 			one->dflt = str_from(field_rows[i].dflt);
+			if (field_rows[i].key)
+				one->key = str_from(field_rows[i].key);
 		}
 	}
 }
@@ -181,18 +254,37 @@ static void load_subresources(struct resource_loader *l)
 	};
 }
 
-static void load_strategy(struct resource *res)
+static void load_strategy(struct arena *a, struct resource *res)
 {
+	struct str name = gr_format(a, res->group, res->plural);
+
 	for (size_t i = 0; i < ARRAY_LEN(strategy_rows); i++) {
-		if (str_eqz(res->store_name, strategy_rows[i].store_name))
+		if (str_eqz(name, strategy_rows[i].name))
 			res->strategy = strategy_rows[i].strategy;
 	}
+}
+
+static void load_version(struct resource_loader *l)
+{
+	l->v->version = json_str_at(l->row, "version");
+	l->v->served = true;
+	l->v->type = json_str_at(l->row, "type");
+	l->v->deprecation_warning = json_str_at(l->row, "deprecation");
+	for (size_t i = 0; i < ARRAY_LEN(conversion_rows); i++) {
+		if (!str_eqz(l->v->type, conversion_rows[i].type))
+			continue;
+		l->v->from_stored = conversion_rows[i].from_stored;
+		l->v->to_stored = conversion_rows[i].to_stored;
+	}
+	load_columns(l);
+	load_fields(l);
+	load_subresources(l);
 }
 
 static struct resource *resource_load(struct arena *a, const struct json *row)
 {
 	struct resource *res = arena_new_obj(a, struct resource);
-	struct resource_loader l = { a, row, res, arena_new_obj(a, struct resource_version) };
+	struct str stored = json_str_at(row, "storedAs");
 
 	*res = (struct resource){
 		.group = json_str_at(row, "group"),
@@ -203,26 +295,45 @@ static struct resource *resource_load(struct arena *a, const struct json *row)
 		.namespaced = json_bool_at(row, "namespaced", false),
 		.verbs = load_verbs(json_get(row, "verbs")),
 		.store_name = gr_format(a, json_str_at(row, "group"), json_str_at(row, "resource")),
-		.versions = l.v,
-		.n_versions = 1,
+		.versions = arena_array(a, MAX_VERSIONS, sizeof(struct resource_version)),
 	};
-	l.v->version = json_str_at(row, "version");
-	l.v->served = true;
-	l.v->type = json_str_at(row, "type");
+	res->view = !str_empty(stored);
+	if (res->view)
+		res->store_name = stored;
 	res->short_names = load_strs(a, json_get(row, "shortNames"), &res->n_short_names);
 	res->categories = load_strs(a, json_get(row, "categories"), &res->n_categories);
-	load_strategy(res);
-	load_columns(&l);
-	load_fields(&l);
-	load_subresources(&l);
+	load_strategy(a, res);
 	return res;
+}
+
+/* Rows of one resource follow each other. */
+static bool row_is_of(const struct json *row, const struct resource *res)
+{
+	return res && str_eq(json_str_at(row, "group"), res->group) &&
+	       str_eq(json_str_at(row, "resource"), res->plural);
 }
 
 struct err *resources_add_builtin(struct registry *reg, struct arena *a)
 {
 	struct json *rows = NULL;
+	struct resource *res = NULL;
 
 	TRY(json_parse(a, schema_resources_text, &rows));
-	json_for_each(it, rows) registry_add(reg, resource_load(a, it.val));
+	json_for_each(it, rows)
+	{
+		struct resource_loader l = { .a = a, .row = it.val };
+
+		if (!row_is_of(it.val, res)) {
+			if (res)
+				registry_add(reg, res);
+			res = resource_load(a, it.val);
+		}
+		ASSERT(res->n_versions < MAX_VERSIONS);
+		l.res = res;
+		l.v = &res->versions[res->n_versions++];
+		load_version(&l);
+	}
+	if (res)
+		registry_add(reg, res);
 	return NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* ConfigMap, Secret, Event, Lease, EndpointSlice, StorageClass, ControllerRevision: little to do.
+/* ConfigMap, Secret, Lease, EndpointSlice, StorageClass, ControllerRevision: little to do.
  */
 
 #include "api/meta.h"
@@ -184,84 +184,6 @@ const struct strategy secret_strategy = {
 	.validate = secret_validate,
 	.validate_update = secret_validate_update,
 	.cell = data_cell,
-};
-
-/* Event */
-static void event_defaults(struct api_request *rq, struct json *obj)
-{
-	static const char *const nulls[] = { "firstTimestamp", "lastTimestamp", "eventTime" };
-	static const char *const empties[] = { "reportingComponent", "reportingInstance" };
-
-	json_sub(rq->arena, obj, "source");
-	for (size_t i = 0; i < ARRAY_LEN(nulls); i++) {
-		if (!json_get(obj, nulls[i]))
-			json_set(rq->arena, obj, nulls[i], json_null(rq->arena));
-	}
-	for (size_t i = 0; i < ARRAY_LEN(empties); i++) {
-		if (!json_get(obj, empties[i]))
-			json_set_str(rq->arena, obj, empties[i], STR_EMPTY);
-	}
-}
-
-static void event_validate(struct api_request *rq UNUSED, const struct json *obj, struct err **e)
-{
-	struct str ns = json_str_at(obj, "involvedObject.namespace");
-	struct str own = meta_namespace(obj);
-
-	/* events about cluster-scoped objects live in default */
-	if (str_empty(ns) ? !str_eqz(own, "default") && !str_eqz(own, "kube-system")
-			  : !str_eq(ns, own))
-		cause_invalid_str(e, STR("involvedObject.namespace"), ns,
-				  "does not match event.namespace");
-}
-
-static struct str event_source(struct arena *a, const struct json *obj)
-{
-	struct str c = json_str_at(obj, "source.component"), h = json_str_at(obj, "source.host");
-
-	if (str_empty(c))
-		c = json_str_at(obj, "reportingComponent");
-	return str_empty(h) ? c : arena_fmt(a, STR_FMT ", " STR_FMT, STR_ARG(c), STR_ARG(h));
-}
-
-static const struct json *event_time(const struct json *obj, const char *a, const char *b)
-{
-	const struct json *t = json_at(obj, a);
-
-	if (json_is_null(t))
-		t = json_at(obj, b);
-	return json_is_null(t) ? json_get(obj, "eventTime") : t;
-}
-
-static void event_cell(struct arena *a, const struct json *obj, struct str column,
-		       struct json *cells)
-{
-	const struct json *series = json_get(obj, "series");
-
-	if (str_eqz(column, "Last Seen"))
-		cell_age(a, cells, event_time(obj, "series.lastObservedTime", "lastTimestamp"));
-	else if (str_eqz(column, "First Seen"))
-		cell_age(a, cells, event_time(obj, "firstTimestamp", "eventTime"));
-	else if (str_eqz(column, "Object"))
-		cell_str(a, cells,
-			 arena_fmt(a, "%s/" STR_FMT,
-				   cell_lower(a, json_str_at(obj, "involvedObject.kind")),
-				   STR_ARG(json_str_at(obj, "involvedObject.name"))));
-	else if (str_eqz(column, "Source"))
-		cell_str(a, cells, event_source(a, obj));
-	else if (str_eqz(column, "Message"))
-		cell_str(a, cells, str_trim(json_str_at(obj, "message")));
-	else if (str_eqz(column, "Count"))
-		cell_int(a, cells,
-			 series ? json_int_at(series, "count", 0)
-				: MAX(json_int_at(obj, "count", 0), 1));
-}
-
-const struct strategy event_strategy = {
-	.create_on_update = true,
-	.set_defaults = event_defaults,
-	.validate = event_validate,
-	.cell = event_cell,
 };
 
 /* Lease */

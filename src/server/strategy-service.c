@@ -228,8 +228,9 @@ static struct obj *record_for(struct api_request *rq, struct str name)
 	json_set_str(a, meta, "name", name);
 	json_set_str(a, meta, "uid", rand_uuid(a));
 	json_set_str(a, meta, "creationTimestamp", wall_format(a, rq->now));
+	meta_set_label(a, o, "ipaddress.kubernetes.io/ip-family", STR("IPv4"));
+	meta_set_label(a, o, "ipaddress.kubernetes.io/managed-by", STR("ipallocator.k8s.io"));
 	ref = json_sub(a, json_sub(a, o, "spec"), "parentRef");
-	json_set_str(a, ref, "group", STR_EMPTY);
 	json_set_str(a, ref, "resource", STR("services"));
 	json_set_str(a, ref, "namespace", rq->ns);
 	json_set_str(a, ref, "name", rq->name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* ReplicaSet and PriorityClass. */
+/* Deployment, DaemonSet, StatefulSet, ReplicaSet, ReplicationController and PodTemplate. */
 
 #include "api/meta.h"
 #include "api/selector.h"
@@ -13,6 +13,7 @@
 #include "server/server.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/workload.h"
 #include "json/json.h"
 
 /* ReplicaSet */
@@ -78,33 +79,77 @@ static void replicaset_validate_update(struct api_request *rq UNUSED, const stru
 		cause_invalid(e, STR("spec.selector"), sel, "field is immutable");
 }
 
-static struct str container_list(struct arena *a, const struct json *obj, const char *member)
+/* Tables */
+static struct str container_list(struct arena *a, const struct json *pod_spec, const char *member)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 
-	json_for_each(it, json_at(obj, "spec.template.spec.containers"))
+	json_for_each(it, json_get(pod_spec, "containers"))
 		buf_addf(&b, "%s" STR_FMT, b.n ? "," : "", STR_ARG(json_str_at(it.val, member)));
 	return buf_to_arena(&b, a);
 }
 
-static void replicaset_cell(struct arena *a, const struct json *obj, struct str column,
-			    struct json *cells)
+static void cell_selector(struct arena *a, struct json *cells, const struct json *selector,
+			  const char *bad)
 {
 	struct selector *s = NULL;
-	struct err *e;
+	struct err *e = label_selector_from_json(a, selector, &s);
+	struct str text = e ? str_from(bad) : selector_format(a, s);
 
-	if (str_eqz(column, "Containers")) {
-		cell_str(a, cells, container_list(a, obj, "name"));
-	} else if (str_eqz(column, "Images")) {
-		cell_str(a, cells, container_list(a, obj, "image"));
-	} else if (str_eqz(column, "Selector")) {
-		e = label_selector_from_json(a, json_at(obj, "spec.selector"), &s);
-		cell_str(a, cells, e ? STR("<error>") : selector_format(a, s));
-		err_ignore(e, "shown in the cell");
-	} else {
-		/* numbers that are not there yet count as zero */
-		cell_int(a, cells, 0);
-	}
+	err_ignore(e, "shown in the cell");
+	cell_or_none(a, cells, text);
+}
+
+bool template_cell(struct arena *a, const struct json *tmpl, const struct json *selector,
+		   struct str column, struct json *cells)
+{
+	if (str_eqz(column, "Containers"))
+		cell_str(a, cells, container_list(a, json_get(tmpl, "spec"), "name"));
+	else if (str_eqz(column, "Images"))
+		cell_str(a, cells, container_list(a, json_get(tmpl, "spec"), "image"));
+	else if (str_eqz(column, "Selector"))
+		cell_selector(a, cells, selector, "<error>");
+	else
+		return false;
+	return true;
+}
+
+static void cell_ratio(struct arena *a, struct json *cells, const struct json *obj)
+{
+	cell_str(a, cells,
+		 arena_fmt(a, "%lld/%lld", (long long)json_int_at(obj, "status.readyReplicas", 0),
+			   (long long)json_int_at(obj, "spec.replicas", 0)));
+}
+
+static void workload_cell(struct arena *a, const struct json *obj, struct str column,
+			  struct json *cells)
+{
+	if (template_cell(a, json_at(obj, "spec.template"), json_at(obj, "spec.selector"), column,
+			  cells))
+		return;
+	if (str_eqz(column, "Ready"))
+		cell_ratio(a, cells, obj);
+	else if (str_eqz(column, "Up-to-date"))
+		cell_int(a, cells, json_int_at(obj, "status.updatedReplicas", 0));
+	else if (str_eqz(column, "Available"))
+		cell_int(a, cells, json_int_at(obj, "status.availableReplicas", 0));
+	else if (str_eqz(column, "Node Selector"))
+		cell_str(a, cells, cell_labels(a, json_at(obj, "spec.template.spec.nodeSelector")));
+}
+
+static void rc_cell(struct arena *a, const struct json *obj, struct str column, struct json *cells)
+{
+	if (str_eqz(column, "Selector"))
+		cell_str(a, cells, cell_labels(a, json_at(obj, "spec.selector")));
+	else
+		workload_cell(a, obj, column, cells);
+}
+
+static void podtemplate_cell(struct arena *a, const struct json *obj, struct str column,
+			     struct json *cells)
+{
+	if (!template_cell(a, json_get(obj, "template"), NULL, column, cells))
+		cell_str(a, cells, cell_labels(a, json_at(obj, "template.metadata.labels")));
 }
 
 const struct strategy replicaset_strategy = {
@@ -113,52 +158,32 @@ const struct strategy replicaset_strategy = {
 	.prepare_create = replicaset_prepare_create,
 	.validate = replicaset_validate,
 	.validate_update = replicaset_validate_update,
-	.cell = replicaset_cell,
+	.cell = workload_cell,
 };
 
-/* PriorityClass */
-#define USER_PRIORITY_MAX 1000000000
-
-static void priorityclass_validate(struct api_request *rq UNUSED, const struct json *obj,
-				   struct err **e)
-{
-	int64_t value = json_int_at(obj, "value", 0);
-	bool system = str_has_prefix(meta_name(obj), STR("system-"));
-	bool ours = str_eqz(meta_name(obj), "system-node-critical") ||
-		    str_eqz(meta_name(obj), "system-cluster-critical");
-
-	if (system && !ours)
-		cause_forbidden(
-			e, STR("metadata.name"),
-			"priority class names with 'system-' prefix are reserved for system "
-			"use only. error: the name of a system priority class is unknown");
-	else if (!system && value > USER_PRIORITY_MAX)
-		cause_forbidden(e, STR("value"),
-				"maximum allowed value of a user defined priority is %d",
-				USER_PRIORITY_MAX);
-}
-
-static void priorityclass_validate_update(struct api_request *rq UNUSED, const struct json *obj,
-					  const struct json *old, struct err **e)
-{
-	const struct json *v = json_get(obj, "value");
-	const struct json *p = json_get(obj, "preemptionPolicy");
-
-	if (!json_equal(v, json_get(old, "value")))
-		cause_forbidden(e, STR("value"), "may not be changed in an update.");
-	if (p && !json_equal(p, json_get(old, "preemptionPolicy")))
-		cause_invalid(e, STR("preemptionPolicy"), p, "field is immutable");
-}
-
-static void priorityclass_cell(struct arena *a, const struct json *obj, struct str column UNUSED,
-			       struct json *cells)
-{
-	json_push(cells, json_bool(a, json_bool_at(obj, "globalDefault", false)));
-}
-
-const struct strategy priorityclass_strategy = {
+const struct strategy deployment_strategy = {
 	.generation = true,
-	.validate = priorityclass_validate,
-	.validate_update = priorityclass_validate_update,
-	.cell = priorityclass_cell,
+	.cell = workload_cell,
+};
+
+const struct strategy daemonset_strategy = {
+	.generation = true,
+	.cell = workload_cell,
+};
+
+const struct strategy statefulset_strategy = {
+	.generation = true,
+	.cell = workload_cell,
+};
+
+const struct strategy replicationcontroller_strategy = {
+	.generation = true,
+	.orphan_by_default = true,
+	.cell = rc_cell,
+};
+
+const struct strategy podtemplate_strategy = {
+	.generation = true,
+	.delete_returns_obj = true,
+	.cell = podtemplate_cell,
 };

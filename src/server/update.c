@@ -109,6 +109,8 @@ static void update_isolate(struct update *u)
 			json_delz(u->obj, "status");
 		return;
 	}
+	if (rq->subres && rq->res->strategy->isolate)
+		rq->res->strategy->isolate(rq, u->obj, u->old);
 	if (rq->subres || !subresource_find(rq->v, STR("status")))
 		return;
 	status = json_get(u->old, "status");

@@ -407,7 +407,7 @@ static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 	if (rq->opt.labels)
 		e = label_selector_parse(a, arena_str(a, rq->opt.label_text), &w->labels);
 	if (!e && rq->opt.fields)
-		e = field_selector_parse(a, arena_str(a, rq->opt.field_text), &w->fields);
+		e = options_fields(a, w->v, arena_str(a, rq->opt.field_text), &w->fields);
 	if (e) {
 		watch_free(w);
 		return e;

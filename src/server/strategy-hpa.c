@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* HorizontalPodAutoscaler; v1 is a view on v2 (hpa-convert.c). */
+
+#include "api/meta.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "server/strategies.h"
+#include "server/table.h"
+#include "json/json.h"
+
+#define METRICS_SHOWN 2
+
+/* The form of v2, whatever the request's. */
+static const struct json *hpa_v2(struct arena *a, const struct json *obj)
+{
+	struct json *copy;
+
+	if (!str_eqz(json_str_at(obj, "apiVersion"), "autoscaling/v1"))
+		return obj;
+	copy = json_copy(a, obj);
+	err_ignore(hpa_v1_to_stored(NULL, NULL, a, &copy), "it does not fail");
+	return copy;
+}
+
+static struct str scalar_text(struct arena *a, const struct json *v, const char *missing)
+{
+	if (!v)
+		return str_from(missing);
+	return json_is(v, JSON_STR) ? json_as_str(v) : json_text(a, v);
+}
+
+static const struct {
+	const char *type, *member;
+} sources[] = {
+	{ "External", "external" },
+	{ "Pods", "pods" },
+	{ "Object", "object" },
+	{ "Resource", "resource" },
+	{ "ContainerResource", "containerResource" },
+};
+
+static const char *metric_member(const struct json *m)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		if (str_eqz(json_str_at(m, "type"), sources[i].type))
+			return sources[i].member;
+	}
+	return NULL;
+}
+
+/* "cpu: 12%/80%", "3/10 (avg)" */
+static struct str metric_text(struct arena *a, const struct json *m, const struct json *status)
+{
+	const char *member = metric_member(m);
+	const struct json *src = member ? json_get(m, member) : NULL;
+	const struct json *target = json_get(src, "target");
+	const struct json *current = json_get(member ? json_get(status, member) : NULL, "current");
+	struct str type = json_str_at(m, "type");
+	bool resource = str_eqz(type, "Resource") || str_eqz(type, "ContainerResource");
+	bool average = json_get(target, "averageValue");
+	const char *key = average ? "averageValue" : resource ? "averageUtilization" : "value";
+	const char *unit = !average && resource ? "%" : "";
+	const struct json *now = json_get(current, key), *goal = json_get(target, key);
+
+	if (!member)
+		return STR("<unknown type>");
+	return arena_fmt(a, STR_FMT "%s" STR_FMT "%s/" STR_FMT "%s%s",
+			 STR_ARG(resource ? json_str_at(src, "name") : STR_EMPTY),
+			 resource ? ": " : "", STR_ARG(scalar_text(a, now, "<unknown>")),
+			 now ? unit : "", STR_ARG(scalar_text(a, goal, "<auto>")), goal ? unit : "",
+			 average && !resource && !str_eqz(type, "Pods") ? " (avg)" : "");
+}
+
+static struct str hpa_targets(struct arena *a, const struct json *obj)
+{
+	const struct json *metrics = json_at(obj, "spec.metrics");
+	const struct json *statuses = json_at(obj, "status.currentMetrics");
+	_cleanup_buf_ struct buf b = { 0 };
+
+	json_for_each(it, metrics)
+	{
+		struct str one = metric_text(a, it.val, json_idx(statuses, it.i));
+
+		if (it.i < METRICS_SHOWN)
+			buf_addf(&b, "%s" STR_FMT, it.i ? ", " : "", STR_ARG(one));
+	}
+	if (json_len(metrics) > METRICS_SHOWN)
+		buf_addf(&b, " + %zu more...", json_len(metrics) - METRICS_SHOWN);
+	return b.n ? buf_to_arena(&b, a) : STR("<none>");
+}
+
+static void hpa_cell(struct arena *a, const struct json *o, struct str column, struct json *cells)
+{
+	const struct json *obj = hpa_v2(a, o), *ref = json_at(obj, "spec.scaleTargetRef");
+
+	if (str_eqz(column, "Reference"))
+		cell_str(a, cells,
+			 arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(json_str_at(ref, "kind")),
+				   STR_ARG(json_str_at(ref, "name"))));
+	else if (str_eqz(column, "Targets"))
+		cell_str(a, cells, hpa_targets(a, obj));
+	else if (str_eqz(column, "MinPods"))
+		cell_str(a, cells, scalar_text(a, json_at(obj, "spec.minReplicas"), "<unset>"));
+	else if (str_eqz(column, "MaxPods"))
+		cell_int(a, cells, json_int_at(obj, "spec.maxReplicas", 0));
+	else
+		cell_int(a, cells, json_int_at(obj, "status.currentReplicas", 0));
+}
+
+const struct strategy hpa_strategy = {
+	.cell = hpa_cell,
+};
