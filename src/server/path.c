@@ -129,6 +129,9 @@ struct err *path_parse(struct api_request *rq, struct str method, struct str raw
 	if (!rq->is_resource)
 		return NULL;
 	rq->verb = path_verb(method, !str_empty(rq->name), watch || path_wants_watch(rq));
+	/* what is passed on may be any method */
+	if (str_eqz(rq->sub, "proxy") && (str_eqz(method, "HEAD") || str_eqz(method, "OPTIONS")))
+		rq->verb = VERB_GET;
 	/* the deprecated watch of one object: /watch/.../NAME */
 	if (watch && rq->verb == VERB_GET)
 		rq->verb = VERB_WATCH;

@@ -10,13 +10,16 @@
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/encode.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/http-client.h"
 #include "io/http-server.h"
+#include "io/websocket.h"
 #include "server/admission.h"
 #include "server/engine.h"
 #include "server/errors.h"
+#include "server/kubelet.h"
 #include "server/object.h"
 #include "server/pod-websocket.h"
 #include "server/request.h"
@@ -25,15 +28,13 @@
 #include "server/strategies.h"
 #include "json/json.h"
 
-#define KUBELET_PORT 10250
-#define CHUNK        16384
+#define CHUNK 16384
 
 struct target {
 	struct api_request *rq;
 	struct json *pod;
-	struct str container, node;
-	struct str address; /* "IP:PORT" */
-	struct str host;
+	struct str container;
+	struct kubelet kubelet;
 };
 
 static struct str target_containers(struct arena *a, const struct json *pod, const char *list)
@@ -92,36 +93,12 @@ static struct err *target_pod(struct api_request *rq, struct target *t)
 
 static struct err *target_node(struct target *t)
 {
-	static const char *const types[] = { "InternalIP", "Hostname", "ExternalIP" };
-	struct api_request *rq = t->rq;
-	struct json *node = NULL;
-	int64_t port;
-
-	t->node = json_str_at(t->pod, "spec.nodeName");
-	TRY(local_get_json(rq->server, rq->arena, "nodes", STR_EMPTY, t->node, &node));
-	if (!node)
-		return error_not_found(rq->res, t->node);
-	for (size_t i = 0; i < ARRAY_LEN(types) && str_empty(t->host); i++)
-		t->host = json_str_at(
-			json_find_by(json_at(node, "status.addresses"), "type", str_from(types[i])),
-			"address");
-	if (str_empty(t->host))
-		return err_new(ERR_INTERNAL, "no preferred addresses found; known addresses: []");
-	port = json_int_at(node, "status.daemonEndpoints.kubeletEndpoint.Port", KUBELET_PORT);
-	t->address = arena_fmt(rq->arena, STR_FMT ":%lld", STR_ARG(t->host), (long long)port);
-	return NULL;
+	return kubelet_find(t->rq, json_str_at(t->pod, "spec.nodeName"), &t->kubelet);
 }
 
 static struct http_client *target_client(struct target *t)
 {
-	struct http_client_opts o = {
-		.address = t->address,
-		.server_name = t->host,
-		.tls = t->rq->server->kubelet_tls,
-		.max_idle = 1,
-	};
-
-	return http_client_new(&o);
+	return kubelet_client(t->rq, &t->kubelet);
 }
 
 static struct err *target_unreachable(struct target *t, struct err *e)
@@ -166,6 +143,36 @@ static struct err *log_copy(struct api_request *rq, struct http_call *call)
 			return http_body_end(rq->x);
 		TRY(http_body_write(rq->x, str_make(buf, n)));
 	}
+}
+
+/* The protocols of a log over a WebSocket; a client may name none and then gets binary. */
+static struct err *log_copy_websocket(struct api_request *rq, struct http_call *call)
+{
+	static const char *const protocols[] = { "binary.k8s.io", "base64.binary.k8s.io", NULL };
+	bool named = http_headers_find(&rq->http->headers, "sec-websocket-protocol").n;
+	_cleanup_free_ char *buf = mem_alloc(CHUNK);
+	struct websocket *ws = NULL;
+	struct err *e = NULL;
+	size_t n = 1;
+	bool base64;
+
+	TRY(websocket_accept(rq->x, named ? protocols : NULL, &ws));
+	base64 = str_eqz(websocket_protocol(ws), protocols[1]);
+	while (!e && n) {
+		e = http_call_read(call, buf, CHUNK, &n);
+		if (!e && n) {
+			struct arena *a = arena_new();
+			struct str s = str_make(buf, n);
+
+			e = websocket_write(ws, base64 ? base64_encode(a, s) : s, base64);
+			arena_free(a);
+		}
+	}
+	if (!e)
+		e = websocket_close(ws, 1000, STR_EMPTY);
+	err_ignore(e, "the client may go first");
+	websocket_free(ws);
+	return NULL;
 }
 
 static struct err *log_fail(struct http_call *call, int status)
@@ -217,6 +224,8 @@ struct err *pod_log(struct api_request *rq)
 		e = target_unreachable(&t, e);
 	} else if (resp.status != 200) {
 		e = log_fail(call, resp.status);
+	} else if (http_headers_has_token(&rq->http->headers, "upgrade", "websocket")) {
+		e = log_copy_websocket(rq, call);
 	} else {
 		http_respond_stream(rq->x, 200, "text/plain");
 		e = log_copy(rq, call);

@@ -120,6 +120,9 @@ static const struct {
 	{ "pods", "exec", pod_stream, true },
 	{ "pods", "attach", pod_stream, true },
 	{ "pods", "portforward", pod_stream, true },
+	{ "pods", "proxy", pod_proxy, true },
+	{ "services", "proxy", service_proxy, true },
+	{ "nodes", "proxy", node_proxy, true },
 	{ "serviceaccounts", "token", serviceaccount_token, false },
 };
 

@@ -84,4 +84,7 @@ MUST_USE SUSPENDS struct err *pod_binding(struct api_request *rq);
 MUST_USE SUSPENDS struct err *pod_eviction(struct api_request *rq);
 MUST_USE SUSPENDS struct err *pod_log(struct api_request *rq);
 MUST_USE SUSPENDS struct err *pod_stream(struct api_request *rq);
+MUST_USE SUSPENDS struct err *pod_proxy(struct api_request *rq);
+MUST_USE SUSPENDS struct err *service_proxy(struct api_request *rq);
+MUST_USE SUSPENDS struct err *node_proxy(struct api_request *rq);
 MUST_USE SUSPENDS struct err *serviceaccount_token(struct api_request *rq);
