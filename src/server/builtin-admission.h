@@ -9,6 +9,7 @@ extern struct admission_plugin namespace_lifecycle_plugin;
 extern struct admission_plugin limit_ranger_plugin;
 extern struct admission_plugin service_account_plugin;
 extern struct admission_plugin node_taint_plugin;
+extern struct admission_plugin pod_security_plugin;
 extern struct admission_plugin priority_plugin;
 extern struct admission_plugin default_tolerations_plugin;
 extern struct admission_plugin default_storage_class_plugin;
