@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/encode.h"
 #include "base/err.h"
 #include "base/rand.h"
 
@@ -252,5 +253,18 @@ struct err *pki_seconds_left(struct str cert_pem, int64_t *ret)
 	if (!ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(c)))
 		return pki_error("read a certificate's end");
 	*ret = (int64_t)days * 86400 + seconds;
+	return NULL;
+}
+
+struct err *pki_fingerprint(struct arena *a, struct str cert_pem, struct str *ret)
+{
+	_cleanup_x509_ X509 *c = NULL;
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	TRY(pki_parse_cert(cert_pem, &c));
+	if (X509_digest(c, EVP_sha256(), digest, &n) != 1)
+		return pki_error("digest a certificate");
+	*ret = hex_encode(a, str_make((char *)digest, n));
 	return NULL;
 }

@@ -36,3 +36,5 @@ MUST_USE struct err *pki_make_key(struct arena *a, struct str *ret_private_pem,
 				  struct str *ret_public_pem);
 /* Seconds from now until the first certificate in pem expires (negative: expired). */
 MUST_USE struct err *pki_seconds_left(struct str cert_pem, int64_t *ret);
+/* Lower-case hex SHA-256 of the first certificate in pem. */
+MUST_USE struct err *pki_fingerprint(struct arena *a, struct str cert_pem, struct str *ret);

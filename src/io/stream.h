@@ -51,11 +51,16 @@ int stream_fd(const struct stream *s);
 /* "127.0.0.1:4711" or "unix". */
 struct str stream_peer_address(const struct stream *s);
 struct str stream_alpn(const struct stream *s);
-/* The peer's verified certificate: subject CN and Os; false when it sent none. */
+/* The peer's verified certificate; stream_tls_peer is false when it sent none. */
 struct tls_peer {
-	struct str common_name;
+	struct str common_name; /* of the subject, the last one */
 	struct str *orgs;
 	size_t n_orgs;
+	struct str uid;         /* attribute 1.3.6.1.4.1.57683.2 */
+	bool bad_uid;           /* several of these, or an empty one */
+	struct str fingerprint; /* lower-case hex SHA-256 of the certificate */
+	struct str root;        /* the same of what the chain ends in: which CA vouches */
+	int64_t not_after;      /* seconds since 1970 */
 };
 bool stream_tls_peer(const struct stream *s, struct arena *a, struct tls_peer *ret);
 /* It sent one that did not verify. */

@@ -7,9 +7,11 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/encode.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/tls-internal.h"
@@ -288,6 +290,57 @@ static struct str tls_name_entry(struct arena *a, const X509_NAME_ENTRY *e)
 	return s;
 }
 
+static struct str tls_fingerprint(struct arena *a, const X509 *cert)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	if (!cert || X509_digest(cert, EVP_sha256(), digest, &n) != 1)
+		return STR_EMPTY;
+	return hex_encode(a, str_make((char *)digest, n));
+}
+
+static struct str tls_root(struct arena *a, const SSL *ssl)
+{
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+	int n = chain ? sk_X509_num(chain) : 0;
+
+	return n > 0 ? tls_fingerprint(a, sk_X509_value(chain, n - 1)) : STR_EMPTY;
+}
+
+static int64_t tls_not_after(const X509 *cert)
+{
+	struct tm tm;
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+		return 0;
+	return timegm(&tm);
+}
+
+static bool tls_is_uid(const ASN1_OBJECT *o)
+{
+	char text[64];
+
+	return OBJ_obj2txt(text, sizeof(text), o, 1) > 0 &&
+	       str_eqz(str_from(text), "1.3.6.1.4.1.57683.2");
+}
+
+static void tls_peer_entry(struct arena *a, const X509_NAME_ENTRY *e, struct tls_peer *ret)
+{
+	const ASN1_OBJECT *o = X509_NAME_ENTRY_get_object(e);
+	int nid = OBJ_obj2nid(o);
+
+	if (nid == NID_commonName) {
+		ret->common_name = tls_name_entry(a, e);
+	} else if (nid == NID_organizationName && ret->n_orgs < MAX_PEER_ORGS) {
+		ret->orgs[ret->n_orgs++] = tls_name_entry(a, e);
+	} else if (nid == NID_undef && tls_is_uid(o)) {
+		ret->bad_uid |= !str_empty(ret->uid);
+		ret->uid = tls_name_entry(a, e);
+		ret->bad_uid |= str_empty(ret->uid);
+	}
+}
+
 bool tls_peer_of(const SSL *ssl, struct arena *a, struct tls_peer *ret, bool *ret_bad)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
@@ -301,14 +354,10 @@ bool tls_peer_of(const SSL *ssl, struct arena *a, struct tls_peer *ret, bool *re
 	subject = X509_get_subject_name(cert);
 	n = X509_NAME_entry_count(subject);
 	ret->orgs = arena_array(a, MIN((size_t)n, (size_t)MAX_PEER_ORGS), sizeof(*ret->orgs));
-	for (int i = 0; i < n; i++) {
-		const X509_NAME_ENTRY *e = X509_NAME_get_entry(subject, i);
-		int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
-
-		if (nid == NID_commonName)
-			ret->common_name = tls_name_entry(a, e);
-		else if (nid == NID_organizationName && ret->n_orgs < MAX_PEER_ORGS)
-			ret->orgs[ret->n_orgs++] = tls_name_entry(a, e);
-	}
+	for (int i = 0; i < n; i++)
+		tls_peer_entry(a, X509_NAME_get_entry(subject, i), ret);
+	ret->fingerprint = tls_fingerprint(a, cert);
+	ret->root = tls_root(a, ssl);
+	ret->not_after = tls_not_after(cert);
 	return true;
 }

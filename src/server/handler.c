@@ -20,6 +20,8 @@
 #include "server/server.h"
 
 #define MAX_IN_FLIGHT 4000
+#define DRAIN_MAX     (64 * 1024)
+#define DRAIN_MS      500
 
 void apiserver_add_path(struct apiserver *s, struct path_handler *h)
 {
@@ -157,6 +159,25 @@ static struct err *handler_limited(struct api_request *rq)
 	return e;
 }
 
+/*
+ * An answer that comes before a small body was read ends the stream early, which some clients
+ * (curl 7.88 among them) take for a broken one: the rest is on its way, so wait for it.
+ */
+static void handler_drain(struct api_request *rq)
+{
+	const struct http_headers *h = &rq->http->headers;
+	struct str length = http_headers_find(h, "content-length"), body;
+	struct mono deadline;
+	int64_t n;
+
+	if (rq->http->http_major != 2 || !str_to_i64(length, &n) || n > DRAIN_MAX ||
+	    http_headers_find(h, "expect").p)
+		return;
+	deadline = fiber_limit_ms(DRAIN_MS);
+	err_ignore(http_read_body(rq->x, DRAIN_MAX, &body), "nobody wants it");
+	fiber_restore_deadline(deadline);
+}
+
 struct err *handler_serve(struct http_exchange *x, void *server)
 {
 	const struct http_request *http = http_request(x);
@@ -174,7 +195,9 @@ struct err *handler_serve(struct http_exchange *x, void *server)
 	http_set_header(x, "Audit-Id", rand_uuid(rq->arena));
 	http_set_header(x, "Cache-Control", STR("no-cache, private"));
 	e = handler_limited(rq);
-	if (e)
+	if (e) {
+		handler_drain(rq);
 		respond_error(rq, e);
+	}
 	return NULL;
 }

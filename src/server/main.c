@@ -19,6 +19,7 @@
 #include "io/http-server.h"
 #include "io/stream.h"
 #include "io/tls.h"
+#include "server/authn.h"
 #include "server/authz.h"
 #include "server/bootstrap.h"
 #include "server/builtin-admission.h"
@@ -167,6 +168,7 @@ static struct err *start_pki(struct apiserver *s)
 		.admin_cert = p->admin.cert_pem,
 		.admin_key = p->admin.key_pem,
 	};
+	TRY(authn_new(s, &s->authn));
 	return tokens_new(s->pki.sa_key, &s->tokens);
 }
 
@@ -201,7 +203,7 @@ static struct err *start_tls(struct apiserver *s, struct tls_config **ret)
 	struct tls_opts server = {
 		.cert_pem = s->pki.server_cert,
 		.key_pem = s->pki.server_key,
-		.ca_pem = s->pki.ca_cert,
+		.ca_pem = arena_cat(s->arena, s->pki.ca_cert, s->pki.proxy_ca_cert),
 		.server = true,
 		.request_client_cert = true,
 	};

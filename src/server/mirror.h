@@ -16,6 +16,7 @@ struct mirror {
 	/* Optional. old NULL: added; new NULL: deleted. Also called for what is there at the start.
 	 */
 	void (*changed)(struct mirror *m, const struct obj *old, const struct obj *new);
+	void *ctx;       /* for changed */
 	struct map objs; /* "NS/NAME" or "NAME" -> const struct obj * */
 	/* private */
 	struct apiserver *server;

@@ -14,6 +14,7 @@
 
 struct api_request;
 struct arena;
+struct authn;
 struct authz;
 struct err;
 struct http_server;
@@ -53,6 +54,7 @@ struct apiserver {
 	struct loop *loop;
 	struct store *store;
 	struct registry *registry;
+	struct authn *authn;
 	struct authz *authz;
 	struct tokens *tokens;
 	struct apiserver_opts opts;
@@ -102,8 +104,13 @@ struct authz_attrs {
 	struct str group, resource, sub, ns, name; /* resource without the subresource */
 	struct str version;
 	struct str path; /* non-resource */
+	/* of lists, watches and collections deleted: the selectors as text */
+	struct str field_selector, label_selector;
 };
-/* *ret_reason may be empty. Never suspends. */
+/*
+ * *ret_reason (may be NULL, which is cheaper) says why it is allowed, or what stood in the way;
+ * often nothing. Never suspends.
+ */
 bool authz_allowed(struct authz *az, struct arena *a, const struct authz_attrs *at,
 		   struct str *ret_reason);
 

@@ -1,239 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * Roles and bindings. Nobody grants what they do not hold: each rule of a new role, or of the role
- * a new binding refers to, must be covered by the rules of the one who asks, unless they have the
- * verb "escalate" or "bind".
- */
+/* Roles and bindings: defaults, validation, columns. What they may grant: rbac-escalation.c. */
 
 #include "api/meta.h"
 #include "api/names.h"
+#include "api/selector.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "server/authz.h"
 #include "server/errors.h"
+#include "server/rbac-escalation.h"
 #include "server/request.h"
-#include "server/server.h"
 #include "server/strategies.h"
 #include "server/table.h"
 #include "json/json.h"
 
-static bool has(const struct json *arr, struct str s)
-{
-	json_for_each(it, arr)
-	{
-		if (str_eqz(json_as_str(it.val), "*") || str_eq(json_as_str(it.val), s))
-			return true;
-	}
-	return false;
-}
-
-/* One combination of a rule, as something a rule may cover. */
-struct wish {
-	struct str verb, group, resource, name, url;
-};
-
-static bool wish_resource(const struct json *arr, struct str res)
-{
-	struct str sub = res, base;
-
-	if (has(arr, res))
-		return true;
-	if (!str_cut(&sub, '/', &base))
-		return false;
-	json_for_each(it, arr)
-	{
-		struct str v = json_as_str(it.val), star;
-
-		if (str_cut(&v, '/', &star) && str_eqz(star, "*") && str_eq(v, sub))
-			return true;
-	}
-	return false;
-}
-
-static bool wish_url(const struct json *arr, struct str url)
-{
-	json_for_each(it, arr)
-	{
-		struct str v = json_as_str(it.val);
-
-		if (str_eqz(v, "*") || str_eq(v, url))
-			return true;
-		if (str_strip_suffix(&v, STR("*")) && str_has_prefix(url, v))
-			return true;
-	}
-	return false;
-}
-
-static bool wish_covered(const struct json *rule, void *ctx)
-{
-	const struct wish *w = ctx;
-	const struct json *names = json_get(rule, "resourceNames");
-
-	if (!has(json_get(rule, "verbs"), w->verb))
-		return false;
-	if (w->url.p)
-		return wish_url(json_get(rule, "nonResourceURLs"), w->url);
-	if (!has(json_get(rule, "apiGroups"), w->group) ||
-	    !wish_resource(json_get(rule, "resources"), w->resource))
-		return false;
-	if (!json_len(names))
-		return true;
-	return w->name.p && has(names, w->name);
-}
-
-struct covers_ctx {
-	struct wish *wish;
-	bool ok;
-};
-
-static bool covers_one(const struct json *rule, void *ctx)
-{
-	struct covers_ctx *c = ctx;
-
-	c->ok |= wish_covered(rule, c->wish);
-	return c->ok;
-}
-
-static bool wish_held(struct api_request *rq, struct wish *w)
-{
-	struct covers_ctx c = { w, false };
-
-	authz_each_rule(rq->server->authz, &rq->user, rq->ns, covers_one, &c);
-	return c.ok;
-}
-
-static bool rule_held_names(struct api_request *rq, const struct json *rule, struct wish *w)
-{
-	const struct json *names = json_get(rule, "resourceNames");
-
-	if (!json_len(names)) {
-		w->name = (struct str){ 0 };
-		return wish_held(rq, w);
-	}
-	json_for_each(it, names)
-	{
-		w->name = json_as_str(it.val);
-		if (!wish_held(rq, w))
-			return false;
-	}
-	return true;
-}
-
-static bool rule_held(struct api_request *rq, const struct json *rule)
-{
-	struct wish w = { 0 };
-
-	json_for_each(v, json_get(rule, "verbs"))
-	{
-		w.verb = json_as_str(v.val);
-		json_for_each(u, json_get(rule, "nonResourceURLs"))
-		{
-			w.url = json_as_str(u.val);
-			if (!wish_held(rq, &w))
-				return false;
-		}
-		w.url = (struct str){ 0 };
-		json_for_each(g, json_get(rule, "apiGroups"))
-		{
-			json_for_each(r, json_get(rule, "resources"))
-			{
-				w.group = json_as_str(g.val);
-				w.resource = json_as_str(r.val);
-				if (!rule_held_names(rq, rule, &w))
-					return false;
-			}
-		}
-	}
-	return true;
-}
-
-/* {APIGroups:[""], Resources:["pods"], Verbs:["get"]} */
-static void rule_print(struct buf *b, const struct json *rule)
-{
-	static const struct {
-		const char *key, *label;
-	} parts[] = {
-		{ "apiGroups", "APIGroups" },
-		{ "resources", "Resources" },
-		{ "resourceNames", "ResourceNames" },
-		{ "nonResourceURLs", "NonResourceURLs" },
-		{ "verbs", "Verbs" },
-	};
-	size_t n = 0;
-
-	buf_addc(b, '{');
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		const struct json *arr = json_get(rule, parts[i].key);
-
-		if (!json_len(arr))
-			continue;
-		buf_addf(b, "%s%s:[", n++ ? ", " : "", parts[i].label);
-		json_for_each(it, arr) buf_addf(b, "%s\"" STR_FMT "\"", it.i ? " " : "",
-						STR_ARG(json_as_str(it.val)));
-		buf_addc(b, ']');
-	}
-	buf_addc(b, '}');
-}
-
-static struct err *escalation_check(struct api_request *rq, const struct json *rules)
-{
-	_cleanup_buf_ struct buf missing = { 0 }, groups = { 0 };
-
-	json_for_each(it, rules)
-	{
-		if (rule_held(rq, it.val))
-			continue;
-		buf_addc(&missing, '\n');
-		rule_print(&missing, it.val);
-	}
-	if (!missing.n)
-		return NULL;
-	for (size_t i = 0; i < rq->user.n_groups; i++)
-		buf_addf(&groups, "%s\"" STR_FMT "\"", i ? " " : "", STR_ARG(rq->user.groups[i]));
-	return error_forbidden(rq->res, rq->name,
-			       "user \"" STR_FMT "\" (groups=[%s]) is attempting to grant RBAC "
-			       "permissions not currently held:%s",
-			       STR_ARG(rq->user.name), groups.p ? groups.p : "", missing.p);
-}
-
-static bool may(struct api_request *rq, const char *verb, const char *resource, struct str name)
-{
-	struct authz_attrs at = {
-		.user = &rq->user,
-		.verb = str_from(verb),
-		.is_resource = true,
-		.group = STR("rbac.authorization.k8s.io"),
-		.version = STR("v1"),
-		.resource = str_from(resource),
-		.ns = rq->ns,
-		.name = name,
-	};
-	struct str reason;
-
-	return authz_allowed(rq->server->authz, rq->arena, &at, &reason);
-}
-
-/* Role, ClusterRole */
-static struct err *role_check(struct api_request *rq, const struct json *obj,
-			      const struct json *old)
-{
-	const struct json *rules = json_get(obj, "rules");
-
-	if (old && json_equal(rules, json_get(old, "rules")))
-		return NULL;
-	if (!rq->x || user_in_group(&rq->user, STR("system:masters")) ||
-	    may(rq, "escalate", rq->res->namespaced ? "roles" : "clusterroles", rq->name))
-		return NULL;
-	return escalation_check(rq, rules);
-}
+#define RBAC_GROUP "rbac.authorization.k8s.io"
 
 static struct err *role_prepare_create(struct api_request *rq, struct json *obj)
 {
 	if (!json_get(obj, "rules"))
 		json_set(rq->arena, obj, "rules", json_null(rq->arena));
-	return role_check(rq, obj, NULL);
+	return escalation_check_role(rq, obj, NULL);
 }
 
 static struct err *role_prepare_update(struct api_request *rq, struct json *obj,
@@ -241,28 +29,72 @@ static struct err *role_prepare_update(struct api_request *rq, struct json *obj,
 {
 	if (!json_get(obj, "rules"))
 		json_set(rq->arena, obj, "rules", json_null(rq->arena));
-	return role_check(rq, obj, old);
+	return escalation_check_role(rq, obj, old);
+}
+
+static void role_validate_urls(struct api_request *rq, const struct json *rule, struct str path,
+			       struct err **e)
+{
+	const struct json *urls = json_get(rule, "nonResourceURLs");
+	struct str field = arena_cat(rq->arena, path, STR(".nonResourceURLs"));
+
+	if (rq->res->namespaced)
+		cause_invalid(e, field, urls, "namespaced rules cannot apply to non-resource URLs");
+	if (json_len(json_get(rule, "apiGroups")) || json_len(json_get(rule, "resources")) ||
+	    json_len(json_get(rule, "resourceNames")))
+		cause_invalid(e, field, urls,
+			      "rules cannot apply to both regular resources and non-resource URLs");
+}
+
+static void role_validate_rule(struct api_request *rq, const struct json *rule, struct str path,
+			       struct err **e)
+{
+	struct arena *a = rq->arena;
+
+	if (!json_len(json_get(rule, "verbs")))
+		cause_required(e, arena_cat(a, path, STR(".verbs")),
+			       "verbs must contain at least one value");
+	if (json_len(json_get(rule, "nonResourceURLs"))) {
+		role_validate_urls(rq, rule, path, e);
+		return;
+	}
+	if (!json_len(json_get(rule, "apiGroups")))
+		cause_required(e, arena_cat(a, path, STR(".apiGroups")),
+			       "resource rules must supply at least one api group");
+	if (!json_len(json_get(rule, "resources")))
+		cause_required(e, arena_cat(a, path, STR(".resources")),
+			       "resource rules must supply at least one resource");
+}
+
+static void role_validate_aggregation(struct api_request *rq, const struct json *obj,
+				      struct err **e)
+{
+	const struct json *selectors = json_at(obj, "aggregationRule.clusterRoleSelectors");
+	const char *field = "aggregationRule.clusterRoleSelectors";
+
+	if (json_is_null(json_get(obj, "aggregationRule")))
+		return;
+	if (!json_len(selectors))
+		cause_required(e, str_from(field),
+			       "at least one clusterRoleSelector required if aggregationRule is "
+			       "non-nil");
+	json_for_each(it, selectors)
+	{
+		struct selector *s = NULL;
+		struct err *bad = label_selector_from_json(rq->arena, it.val, &s);
+
+		if (bad)
+			cause_invalid(e, arena_fmt(rq->arena, "%s[%zu]", field, it.i), NULL,
+				      "invalid label selector.");
+		err_free(bad);
+	}
 }
 
 static void role_validate(struct api_request *rq, const struct json *obj, struct err **e)
 {
 	json_for_each(it, json_get(obj, "rules"))
-	{
-		struct arena *a = rq->arena;
-		bool urls = json_len(json_get(it.val, "nonResourceURLs"));
-
-		if (!json_len(json_get(it.val, "verbs")))
-			cause_required(e, arena_fmt(a, "rules[%zu].verbs", it.i),
-				       "verbs must contain at least one value");
-		if (urls)
-			continue;
-		if (!json_len(json_get(it.val, "apiGroups")))
-			cause_required(e, arena_fmt(a, "rules[%zu].apiGroups", it.i),
-				       "resource rules must supply at least one api group");
-		if (!json_len(json_get(it.val, "resources")))
-			cause_required(e, arena_fmt(a, "rules[%zu].resources", it.i),
-				       "resource rules must supply at least one resource");
-	}
+		role_validate_rule(rq, it.val, arena_fmt(rq->arena, "rules[%zu]", it.i), e);
+	role_validate_aggregation(rq, obj, e);
 }
 
 const struct strategy role_strategy = {
@@ -279,79 +111,90 @@ static void binding_defaults(struct api_request *rq, struct json *obj)
 	struct json *ref = json_get(obj, "roleRef");
 
 	if (json_is(ref, JSON_OBJECT) && str_empty(json_str_at(ref, "apiGroup")))
-		json_set_str(rq->arena, ref, "apiGroup", STR("rbac.authorization.k8s.io"));
+		json_set_str(rq->arena, ref, "apiGroup", STR(RBAC_GROUP));
 	json_for_each(it, json_get(obj, "subjects"))
 	{
-		bool account = str_eqz(json_str_at(it.val, "kind"), "ServiceAccount");
+		struct str kind = json_str_at(it.val, "kind");
 
-		if (json_is(it.val, JSON_OBJECT) && str_empty(json_str_at(it.val, "apiGroup")) &&
-		    !account)
-			json_set_str(rq->arena, it.val, "apiGroup",
-				     STR("rbac.authorization.k8s.io"));
+		if ((str_eqz(kind, "User") || str_eqz(kind, "Group")) &&
+		    str_empty(json_str_at(it.val, "apiGroup")))
+			json_set_str(rq->arena, it.val, "apiGroup", STR(RBAC_GROUP));
 	}
-}
-
-static struct err *binding_check(struct api_request *rq, const struct json *obj)
-{
-	struct str kind = json_str_at(obj, "roleRef.kind"), name = json_str_at(obj, "roleRef.name");
-	const struct json *rules;
-
-	if (!rq->x || user_in_group(&rq->user, STR("system:masters")) ||
-	    may(rq, "bind", str_eqz(kind, "Role") ? "roles" : "clusterroles", name))
-		return NULL;
-	rules = authz_role_rules(rq->server->authz, kind, rq->ns, name);
-	if (!rules)
-		return error_not_found(
-			registry_find_stored(rq->server->registry,
-					     str_eqz(kind, "Role")
-						     ? STR("roles.rbac.authorization.k8s.io")
-						     : STR("clusterroles.rbac."
-							   "authorization.k8s.io")),
-			name);
-	return escalation_check(rq, rules);
 }
 
 static struct err *binding_prepare_create(struct api_request *rq, struct json *obj)
 {
-	return binding_check(rq, obj);
+	return escalation_check_binding(rq, obj, NULL);
 }
 
 static struct err *binding_prepare_update(struct api_request *rq, struct json *obj,
 					  const struct json *old)
 {
-	if (json_equal(json_get(obj, "subjects"), json_get(old, "subjects")) &&
-	    json_equal(json_get(obj, "roleRef"), json_get(old, "roleRef")))
-		return NULL;
-	return binding_check(rq, obj);
+	return escalation_check_binding(rq, obj, old);
+}
+
+static const char *const rbac_groups[] = { RBAC_GROUP, NULL };
+
+static void binding_validate_ref(struct api_request *rq, const struct json *ref, struct err **e)
+{
+	static const char *const both[] = { "Role", "ClusterRole", NULL };
+	static const char *const cluster[] = { "ClusterRole", NULL };
+	struct str kind = json_str_at(ref, "kind"), name = json_str_at(ref, "name");
+	const char *bad;
+
+	if (!str_eqz(json_str_at(ref, "apiGroup"), RBAC_GROUP))
+		cause_not_supported(e, STR("roleRef.apiGroup"), json_str_at(ref, "apiGroup"),
+				    rbac_groups);
+	if (!str_eqz(kind, "ClusterRole") && !(rq->res->namespaced && str_eqz(kind, "Role")))
+		cause_not_supported(e, STR("roleRef.kind"), kind,
+				    rq->res->namespaced ? both : cluster);
+	if (str_empty(name)) {
+		cause_required(e, STR("roleRef.name"), NULL);
+		return;
+	}
+	bad = name_check_path_segment(name);
+	if (bad)
+		cause_invalid_str(e, STR("roleRef.name"), name, "%s", bad);
+}
+
+static void binding_validate_account(struct api_request *rq, const struct json *s, struct str path,
+				     struct err **e)
+{
+	static const char *const none[] = { "", NULL };
+	struct str name = json_str_at(s, "name"), group = json_str_at(s, "apiGroup");
+	struct arena *a = rq->arena;
+	const char *bad = str_empty(name) ? NULL : name_check_dns_subdomain(name);
+
+	if (bad)
+		cause_invalid_str(e, arena_cat(a, path, STR(".name")), name, "%s", bad);
+	if (!str_empty(group))
+		cause_not_supported(e, arena_cat(a, path, STR(".apiGroup")), group, none);
+	if (!rq->res->namespaced && str_empty(json_str_at(s, "namespace")))
+		cause_required(e, arena_cat(a, path, STR(".namespace")), NULL);
+}
+
+static void binding_validate_subject(struct api_request *rq, const struct json *s, struct str path,
+				     struct err **e)
+{
+	static const char *const kinds[] = { "ServiceAccount", "User", "Group", NULL };
+	struct str kind = json_str_at(s, "kind"), group = json_str_at(s, "apiGroup");
+	struct arena *a = rq->arena;
+
+	if (str_empty(json_str_at(s, "name")))
+		cause_required(e, arena_cat(a, path, STR(".name")), NULL);
+	if (str_eqz(kind, "ServiceAccount"))
+		binding_validate_account(rq, s, path, e);
+	else if (!str_eqz(kind, "User") && !str_eqz(kind, "Group"))
+		cause_not_supported(e, arena_cat(a, path, STR(".kind")), kind, kinds);
+	else if (!str_eqz(group, RBAC_GROUP))
+		cause_not_supported(e, arena_cat(a, path, STR(".apiGroup")), group, rbac_groups);
 }
 
 static void binding_validate(struct api_request *rq, const struct json *obj, struct err **e)
 {
-	static const char *const kinds[] = { "ServiceAccount", "User", "Group", NULL };
-	static const char *const both[] = { "ClusterRole", "Role", NULL };
-	static const char *const cluster[] = { "ClusterRole", NULL };
-	struct str ref = json_str_at(obj, "roleRef.kind");
-
-	if (!str_eqz(ref, "ClusterRole") && !(rq->res->namespaced && str_eqz(ref, "Role")))
-		cause_not_supported(e, STR("roleRef.kind"), ref,
-				    rq->res->namespaced ? both : cluster);
-	if (str_empty(json_str_at(obj, "roleRef.name")))
-		cause_required(e, STR("roleRef.name"), NULL);
-	json_for_each(it, json_get(obj, "subjects"))
-	{
-		struct str kind = json_str_at(it.val, "kind");
-		struct arena *a = rq->arena;
-
-		if (str_empty(json_str_at(it.val, "name")))
-			cause_required(e, arena_fmt(a, "subjects[%zu].name", it.i), NULL);
-		if (!str_eqz(kind, kinds[0]) && !str_eqz(kind, kinds[1]) &&
-		    !str_eqz(kind, kinds[2]))
-			cause_not_supported(e, arena_fmt(a, "subjects[%zu].kind", it.i), kind,
-					    kinds);
-		if (str_eqz(kind, "ServiceAccount") && !rq->res->namespaced &&
-		    str_empty(json_str_at(it.val, "namespace")))
-			cause_required(e, arena_fmt(a, "subjects[%zu].namespace", it.i), NULL);
-	}
+	binding_validate_ref(rq, json_get(obj, "roleRef"), e);
+	json_for_each(it, json_get(obj, "subjects")) binding_validate_subject(
+		rq, it.val, arena_fmt(rq->arena, "subjects[%zu]", it.i), e);
 }
 
 static void binding_validate_update(struct api_request *rq, const struct json *obj,

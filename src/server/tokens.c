@@ -19,6 +19,8 @@
 #define COORD 32
 /* An ES256 check costs 100 us, and clients send the same few tokens again and again. */
 #define CHECKED_MAX 1024
+/* how far clocks may be apart */
+#define LEEWAY_S 60
 
 struct tokens {
 	EVP_PKEY *key;
@@ -138,21 +140,15 @@ static bool tokens_verify_raw(struct tokens *t, struct str text, const uint8_t *
 	return ok;
 }
 
-struct err *tokens_sign(struct tokens *t, struct arena *a, struct json *claims, struct wall now,
-			int64_t seconds, struct str *ret)
+struct err *tokens_sign_claims(struct tokens *t, struct arena *a, const struct json *claims,
+			       struct str *ret)
 {
 	struct json *head = json_object(a);
-	int64_t sec = now.ns / NS_PER_SEC;
 	uint8_t raw[2 * COORD];
 	struct str text;
 
 	json_set_str(a, head, "alg", STR("ES256"));
 	json_set_str(a, head, "kid", t->kid);
-	json_set_str(a, claims, "iss", STR(TOKEN_ISSUER));
-	json_set_int(a, claims, "iat", sec);
-	json_set_int(a, claims, "nbf", sec);
-	json_set_int(a, claims, "exp", sec + seconds);
-	json_set_str(a, claims, "jti", rand_uuid(a));
 	text = arena_fmt(a, STR_FMT "." STR_FMT, STR_ARG(base64url_encode(a, json_text(a, head))),
 			 STR_ARG(base64url_encode(a, json_text(a, claims))));
 	if (!tokens_sign_raw(t, text, raw))
@@ -162,65 +158,94 @@ struct err *tokens_sign(struct tokens *t, struct arena *a, struct json *claims, 
 	return NULL;
 }
 
-static struct err *tokens_bad(const char *why)
-{
-	return err_new(ERR_UNAUTHORIZED, "invalid bearer token: %s", why);
-}
-
-static struct err *tokens_check_times(const struct json *claims, struct wall now)
+struct err *tokens_sign(struct tokens *t, struct arena *a, struct json *claims, struct wall now,
+			int64_t seconds, struct str *ret)
 {
 	int64_t sec = now.ns / NS_PER_SEC;
 
-	if (!str_eqz(json_str_at(claims, "iss"), TOKEN_ISSUER))
-		return tokens_bad("it has another issuer");
-	if (json_int_at(claims, "exp", 0) <= sec)
-		return tokens_bad("service account token has expired");
-	if (json_int_at(claims, "nbf", 0) > sec + 10)
-		return tokens_bad("service account token is not valid yet");
-	return NULL;
+	json_set_str(a, claims, "iss", STR(TOKEN_ISSUER));
+	json_set_int(a, claims, "iat", sec);
+	json_set_int(a, claims, "nbf", sec);
+	json_set_int(a, claims, "exp", sec + seconds);
+	json_set_str(a, claims, "jti", rand_uuid(a));
+	return tokens_sign_claims(t, a, claims, ret);
 }
 
-/* Everything but the times. */
-static struct err *tokens_check_signature(struct tokens *t, struct arena *a, struct str token,
-					  struct str *ret_claims)
+struct err *tokens_check_times(const struct json *claims, struct wall now)
 {
-	struct str rest = token, head, body, head_text, body_text, sig;
-	struct json *h = NULL;
+	int64_t sec = now.ns / NS_PER_SEC;
 
-	if (token.n > 64 * 1024 || !str_cut(&rest, '.', &head) || !str_cut(&rest, '.', &body))
-		return tokens_bad("it is not a JWT");
-	if (!base64url_decode(a, head, &head_text) || !base64url_decode(a, body, &body_text) ||
-	    !base64url_decode(a, rest, &sig) || sig.n != 2 * (size_t)COORD)
-		return tokens_bad("it is malformed");
-	TRY(err_recode(json_parse(a, head_text, &h), ERR_UNAUTHORIZED));
-	if (!str_eqz(json_str_at(h, "alg"), "ES256"))
-		return tokens_bad("it is not signed with ES256");
-	if (!tokens_verify_raw(t, str_make(token.p, head.n + 1 + body.n), (const uint8_t *)sig.p))
-		return tokens_bad("its signature does not fit");
-	*ret_claims = body_text;
+	if (json_int_at(claims, "nbf", 0) > sec + LEEWAY_S)
+		return err_new(ERR_UNAUTHORIZED, "service account token is not valid yet");
+	if (json_get(claims, "exp") && json_int_at(claims, "exp", 0) < sec - LEEWAY_S)
+		return err_new(ERR_UNAUTHORIZED, "service account token has expired");
+	if (json_int_at(claims, "iat", 0) > sec + LEEWAY_S)
+		return err_new(ERR_UNAUTHORIZED, "service account token is issued in the future");
 	return NULL;
 }
 
-struct err *tokens_verify(struct tokens *t, struct arena *a, struct str token, struct wall now,
+/* A JWT in its compact form, decoded; signed is what the signature is over. */
+struct jwt {
+	struct json *head, *claims;
+	struct str signed_part, claims_text, sig;
+};
+
+/* False when it is none. */
+static bool jwt_split(struct arena *a, struct str token, struct jwt *ret)
+{
+	struct str rest = token, head, body, text;
+	struct err *e;
+
+	if (!str_cut(&rest, '.', &head) || !str_cut(&rest, '.', &body) ||
+	    str_find_char(rest, '.', 0) < rest.n)
+		return false;
+	ret->signed_part = str_make(token.p, head.n + 1 + body.n);
+	if (!base64url_decode(a, head, &text) || !base64url_decode(a, body, &ret->claims_text) ||
+	    !base64url_decode(a, rest, &ret->sig))
+		return false;
+	e = json_parse(a, text, &ret->head);
+	if (!e)
+		e = json_parse(a, ret->claims_text, &ret->claims);
+	err_ignore(e, "then it is not a token of ours");
+	return ret->head && ret->claims;
+}
+
+static bool issuer_known(const struct json *claims)
+{
+	struct str iss = json_str_at(claims, "iss");
+
+	return str_eqz(iss, TOKEN_ISSUER) || str_eqz(iss, TOKEN_LEGACY_ISSUER);
+}
+
+static struct err *jwt_check(struct tokens *t, const struct jwt *j)
+{
+	struct str kid = json_str_at(j->head, "kid");
+
+	if (!str_empty(kid) && !str_eq(kid, t->kid))
+		return err_new(ERR_UNAUTHORIZED, "invalid signature, no keys found");
+	if (!str_eqz(json_str_at(j->head, "alg"), "ES256") || j->sig.n != 2 * (size_t)COORD ||
+	    !tokens_verify_raw(t, j->signed_part, (const uint8_t *)j->sig.p))
+		return err_new(ERR_UNAUTHORIZED,
+			       "go-jose/go-jose: error in cryptographic primitive");
+	return NULL;
+}
+
+struct err *tokens_verify(struct tokens *t, struct arena *a, struct str token,
 			  struct json **ret_claims)
 {
 	const char *known = map_find(&t->checked, token);
-	struct str text = str_from(known);
-	struct json *claims = NULL;
-	struct err *e;
+	struct jwt j = { .head = NULL };
 
-	if (!known)
-		TRY(tokens_check_signature(t, a, token, &text));
-	e = json_parse(a, text, &claims);
-	if (e)
-		return err_recode(e, ERR_UNAUTHORIZED);
-	TRY(tokens_check_times(claims, now));
-	if (!known) {
-		if (t->checked.n >= CHECKED_MAX)
-			tokens_forget(t);
-		map_put(&t->checked, token, mem_strdup(text));
-	}
-	*ret_claims = claims;
+	*ret_claims = NULL;
+	if (known)
+		return json_parse(a, str_from(known), ret_claims);
+	if (!jwt_split(a, token, &j) || !issuer_known(j.claims))
+		return NULL;
+	TRY(jwt_check(t, &j));
+	if (t->checked.n >= CHECKED_MAX)
+		tokens_forget(t);
+	map_put(&t->checked, token, mem_strdup(j.claims_text));
+	*ret_claims = j.claims;
 	return NULL;
 }
 

@@ -9,14 +9,13 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-struct apiserver;
 struct arena;
 struct err;
 struct json;
 struct tokens;
-struct user_info;
 
-#define TOKEN_ISSUER "https://kubernetes.default.svc.cluster.local"
+#define TOKEN_ISSUER        "https://kubernetes.default.svc.cluster.local"
+#define TOKEN_LEGACY_ISSUER "kubernetes/serviceaccount" /* of those kept in Secrets */
 
 /* The private key signs and verifies. */
 MUST_USE struct err *tokens_new(struct str private_pem, struct tokens **ret);
@@ -25,16 +24,16 @@ struct tokens *tokens_free(struct tokens *t);
 /* Signs claims (changed: iss, iat, nbf, exp, jti are set). */
 MUST_USE struct err *tokens_sign(struct tokens *t, struct arena *a, struct json *claims,
 				 struct wall now, int64_t seconds, struct str *ret);
-/* Signature, issuer and times; UNAUTHORIZED otherwise. */
+/* Signs them as they are. */
+MUST_USE struct err *tokens_sign_claims(struct tokens *t, struct arena *a,
+					const struct json *claims, struct str *ret);
+/*
+ * The claims of a token of ours; NULL, without an error, when it is no JWT or another's.
+ * UNAUTHORIZED when the signature does not hold. Times are not checked.
+ */
 MUST_USE struct err *tokens_verify(struct tokens *t, struct arena *a, struct str token,
-				   struct wall now, struct json **ret_claims);
+				   struct json **ret_claims);
+/* nbf, exp and iat; UNAUTHORIZED in upstream's words. */
+MUST_USE struct err *tokens_check_times(const struct json *claims, struct wall now);
 /* {"keys":[...]} */
 struct json *tokens_jwks(struct tokens *t, struct arena *a);
-
-/*
- * A bearer token to its user; UNAUTHORIZED unless one of audiences fits (n 0: the API's own).
- * ret_auds (may be NULL) receives an array of those of the wanted audiences it is for.
- */
-MUST_USE struct err *tokens_authenticate(struct apiserver *s, struct arena *a, struct str token,
-					 const struct str *audiences, size_t n_audiences,
-					 struct user_info *ret, struct json **ret_auds);
