@@ -3,8 +3,8 @@
 
 /*
  * A fuzz target defines both. Built by clang with -fsanitize=fuzzer it is a libFuzzer target;
- * built with FUZZ_MAIN it replays the files named on its command line, or, without any,
- * mutates the seeds for a moment, as an ordinary test.
+ * built with FUZZ_MAIN it replays the files, and what lies in the folders, that its command line
+ * names, then mutates the seeds for a moment, as an ordinary test.
  */
 
 #include <stddef.h>
@@ -16,6 +16,8 @@ extern const char *const fuzz_seeds[];
 
 #ifdef FUZZ_MAIN
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,7 @@ extern const char *const fuzz_seeds[];
 #define FUZZ_ROUNDS    1500
 #define FUZZ_MAX_INPUT 65536
 
-static int fuzz_replay(const char *path)
+static int fuzz_replay_file(const char *path)
 {
 	static uint8_t data[FUZZ_MAX_INPUT];
 	FILE *f = fopen(path, "rb");
@@ -37,6 +39,27 @@ static int fuzz_replay(const char *path)
 	fclose(f);
 	LLVMFuzzerTestOneInput(data, n);
 	return 0;
+}
+
+/* A folder that is not there holds nothing yet. */
+static int fuzz_replay(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int failed = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : fuzz_replay_file(path);
+	while ((entry = readdir(dir))) {
+		char file[4096];
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+		failed |= fuzz_replay_file(file);
+	}
+	closedir(dir);
+	return failed;
 }
 
 static size_t fuzz_mutate(uint8_t *p, size_t n, size_t max)
@@ -77,8 +100,6 @@ int main(int argc, char **argv)
 
 	for (int i = 1; i < argc; i++)
 		failed |= fuzz_replay(argv[i]);
-	if (argc > 1)
-		return failed;
 	printf("FUZZ_SEED=%u\n", seed);
 	srand(seed);
 	while (fuzz_seeds[n_seeds])
@@ -93,7 +114,7 @@ int main(int argc, char **argv)
 			n = fuzz_mutate(data, n, sizeof(data));
 		LLVMFuzzerTestOneInput(data, n);
 	}
-	return 0;
+	return failed;
 }
 
 #endif
