@@ -60,16 +60,11 @@ static void civil_from_days(int64_t z, int64_t *ret_y, unsigned *ret_m, unsigned
 	*ret_y = (int64_t)yoe + era * 400 + (*ret_m <= 2);
 }
 
-static struct str wall_format_with(struct arena *a, struct wall t, bool micro)
+struct str unix_format(struct arena *a, int64_t sec, int64_t ns, bool micro)
 {
-	int64_t sec = t.ns / NS_PER_SEC, ns = t.ns % NS_PER_SEC, days, y;
+	int64_t days = sec / 86400, y;
 	unsigned m, d, s;
 
-	if (ns < 0) {
-		ns += NS_PER_SEC;
-		sec--;
-	}
-	days = sec / 86400;
 	if (sec % 86400 < 0)
 		days--;
 	s = (unsigned)(sec - days * 86400);
@@ -79,6 +74,14 @@ static struct str wall_format_with(struct arena *a, struct wall t, bool micro)
 				 s / 3600, s / 60 % 60, s % 60, (unsigned)(ns / 1000));
 	return arena_fmt(a, "%04lld-%02u-%02uT%02u:%02u:%02uZ", (long long)y, m, d, s / 3600,
 			 s / 60 % 60, s % 60);
+}
+
+static struct str wall_format_with(struct arena *a, struct wall t, bool micro)
+{
+	int64_t sec = t.ns / NS_PER_SEC, ns = t.ns % NS_PER_SEC;
+
+	return ns < 0 ? unix_format(a, sec - 1, ns + NS_PER_SEC, micro)
+		      : unix_format(a, sec, ns, micro);
 }
 
 struct str wall_format(struct arena *a, struct wall t)

@@ -45,6 +45,10 @@ static inline int64_t mono_ms_since(struct mono t)
 /* "2026-01-02T03:04:05Z" (metav1.Time) and with six decimals (metav1.MicroTime). */
 struct str wall_format(struct arena *a, struct wall t);
 struct str wall_format_micro(struct arena *a, struct wall t);
+/* The same of seconds since the epoch, of the years 1 to 9999, which struct wall cannot hold. */
+#define UNIX_YEAR_1    INT64_C(-62135596800)
+#define UNIX_YEAR_9999 INT64_C(253402300799)
+struct str unix_format(struct arena *a, int64_t sec, int64_t ns, bool micro);
 /* RFC 3339 with any offset and fraction. */
 bool wall_parse(struct str s, struct wall *ret);
 /* Go's time.Duration syntax: "1h30m", "300ms". */

@@ -20,6 +20,8 @@ TEST(wall_round_trip)
 	}
 	assert_true(wall_parse(STR("2026-01-01T02:00:00.5+02:00"), &t));
 	assert_str(wall_format_micro(a, t), "2026-01-01T00:00:00.500000Z");
+	assert_str(unix_format(a, UNIX_YEAR_1, 0, false), "0001-01-01T00:00:00Z");
+	assert_str(unix_format(a, UNIX_YEAR_9999, 999999999, true), "9999-12-31T23:59:59.999999Z");
 	arena_free(a);
 }
 

@@ -172,7 +172,6 @@ static struct err *known_time(struct decoder *d, struct str bytes, bool micro, s
 {
 	int64_t seconds = 0, nanos = 0;
 	struct field f = { 0 };
-	struct wall t;
 
 	*ret = NULL;
 	while (bytes.n) {
@@ -185,10 +184,12 @@ static struct err *known_time(struct decoder *d, struct str bytes, bool micro, s
 	}
 	if (!seconds && !nanos)
 		return NULL;
-	if (seconds > INT64_MAX / NS_PER_SEC || seconds < 0 || nanos < 0 || nanos >= NS_PER_SEC)
+	if (seconds < UNIX_YEAR_1 || seconds > UNIX_YEAR_9999 || nanos < 0 || nanos >= NS_PER_SEC)
 		return malformed("a time out of range");
-	t.ns = seconds * NS_PER_SEC + nanos;
-	*ret = json_str(d->a, micro ? wall_format_micro(d->a, t) : wall_format(d->a, t));
+	/* Go's zero time stands for none */
+	if (seconds == UNIX_YEAR_1 && !nanos)
+		return NULL;
+	*ret = json_str(d->a, unix_format(d->a, seconds, nanos, micro));
 	return NULL;
 }
 

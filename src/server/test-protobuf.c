@@ -48,6 +48,44 @@ static struct str service(struct arena *a)
 	return envelope(a, "Service", buf_str(&b));
 }
 
+/* Seconds and nanoseconds of a Lease's renewTime, as varints. */
+TEST(times)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+		const char *want; /* NULL: refused */
+	} rows[] = {
+		{ "\x08\x02\x10\xe8\x07", 5, "\"1970-01-01T00:00:02.000001Z\"" },
+		/* two seconds after Go's zero time, as upstream's tests send it */
+		{ "\x08\x82\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01", 11,
+		  "\"0001-01-01T00:00:02.000000Z\"" },
+		{ "\x08\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01", 11, "null" },
+		{ "\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10, NULL },
+		{ "\x08\x02\x10\x80\x94\xeb\xdc\x03", 8, NULL }, /* a whole second of ns */
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		_cleanup_buf_ struct buf spec = { 0 }, b = { 0 };
+		struct schema_registry *types = schema_registry_builtin();
+		struct json *o = NULL;
+		struct err *e;
+
+		put(&spec, 4, str_make(rows[i].bytes, rows[i].n));
+		put(&b, 2, buf_str(&spec));
+		e = protobuf_decode(a, types, STR("io.k8s.api.coordination.v1.Lease"),
+				    envelope(a, "Lease", buf_str(&b)), &o);
+		if (rows[i].want) {
+			assert_no_err(e);
+			assert_str(json_text(a, json_at(o, "spec.renewTime")), rows[i].want);
+		} else {
+			assert_err(e, ERR_BAD_REQUEST);
+		}
+		schema_registry_free(types);
+	}
+}
+
 TEST(service_decodes)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -89,4 +127,4 @@ TEST(broken_input)
 	schema_registry_free(types);
 }
 
-TEST_MAIN(T(service_decodes), T(broken_input))
+TEST_MAIN(T(times), T(service_decodes), T(broken_input))
