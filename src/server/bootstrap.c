@@ -5,29 +5,13 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/bootstrap-flow.h"
-#include "server/bootstrap-roles.h"
+#include "server/bootstrap-internal.h"
 #include "server/metadata.h"
 #include "server/object.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "server/service-cidr.h"
 #include "json/json.h"
-
-#define BATCH      64
-#define RBAC       "rbac.authorization.k8s.io"
-#define AUTOUPDATE "rbac.authorization.kubernetes.io/autoupdate"
-
-/*
- * Objects are made in a few big transactions, without admission: what starts an empty store must
- * fit in 50 ms, and nobody but us is there yet.
- */
-struct batch {
-	struct apiserver *s;
-	struct arena *a;
-	struct store_op ops[BATCH];
-	size_t n;
-	struct err *e;
-};
 
 static struct err *batch_flush(struct batch *b)
 {
@@ -45,8 +29,8 @@ static struct err *batch_flush(struct batch *b)
 	return e;
 }
 
-static struct err *batch_add(struct batch *b, const char *gr, struct str ns, struct str name,
-			     struct json *obj)
+struct err *batch_add(struct batch *b, const char *gr, struct str ns, struct str name,
+		      struct json *obj)
 {
 	const struct resource *res = registry_find_stored(b->s->registry, str_from(gr));
 	struct store_key key = { str_from(gr), ns, name };
@@ -79,123 +63,6 @@ static struct err *bootstrap_namespaces(struct batch *b)
 		TRY(batch_add(b, "namespaces", STR_EMPTY, str_from(namespaces[i]),
 			      json_object(b->a)));
 	return NULL;
-}
-
-/* roles */
-static void bootstrap_words(struct batch *b, struct json *obj, const char *key, const char *words)
-{
-	struct str rest = str_from(words), word;
-	struct json *arr;
-
-	if (!words)
-		return;
-	arr = json_sub_array(b->a, obj, key);
-	while (str_split_next(&rest, ' ', &word)) {
-		bool core = str_eqz(word, "core") && str_eqz(str_from(key), "apiGroups");
-
-		json_push(arr, json_str(b->a, core ? STR_EMPTY : word));
-	}
-}
-
-static void bootstrap_mark(struct batch *b, struct json *obj)
-{
-	meta_set_annotation(b->a, obj, AUTOUPDATE, STR("true"));
-	meta_set_label(b->a, obj, "kubernetes.io/bootstrapping", STR("rbac-defaults"));
-}
-
-static struct json *bootstrap_rules(struct batch *b, const struct role_row *row)
-{
-	struct json *rules = json_array(b->a);
-
-	for (size_t i = 0; i < ROLE_MAX_RULES && row->rules[i].verbs; i++) {
-		const struct rule_row *r = &row->rules[i];
-		struct json *rule = json_object(b->a);
-
-		bootstrap_words(b, rule, "verbs", r->verbs);
-		bootstrap_words(b, rule, "apiGroups", r->groups);
-		bootstrap_words(b, rule, "resources", r->resources);
-		bootstrap_words(b, rule, "resourceNames", r->names);
-		bootstrap_words(b, rule, "nonResourceURLs", r->urls);
-		json_push(rules, rule);
-	}
-	return rules;
-}
-
-static const char *aggregate_label(struct arena *a, const char *to)
-{
-	return arena_fmt(a, RBAC "/aggregate-to-%s", to).p;
-}
-
-/* A default role that is there already gains the rules it lacks, unless someone said not to. */
-static struct err *bootstrap_role_extend(struct batch *b, const char *gr, const struct obj *present,
-					 const struct json *wanted)
-{
-	struct json *role = json_copy(b->a, obj_tree(present)), *rules;
-	bool missing = false;
-
-	if (!str_eqz(meta_annotation(role, AUTOUPDATE), "true") ||
-	    json_get(role, "aggregationRule"))
-		return NULL;
-	rules = json_sub_array(b->a, role, "rules");
-	json_for_each(w, wanted)
-	{
-		bool have = false;
-
-		json_for_each(r, rules) have |= json_equal(r.val, w.val);
-		if (!have)
-			json_push(rules, json_copy(b->a, w.val));
-		missing |= !have;
-	}
-	return missing ? local_update(b->s, b->a, gr, "", role, NULL) : NULL;
-}
-
-static struct err *bootstrap_role(struct batch *b, const struct role_row *row)
-{
-	const char *gr = row->ns ? "roles." RBAC : "clusterroles." RBAC;
-	_cleanup_obj_ const struct obj *present = NULL;
-	struct json *o = json_object(b->a), *sel, *sels;
-
-	bootstrap_mark(b, o);
-	if (row->aggregate)
-		meta_set_label(b->a, o, aggregate_label(b->a, row->aggregate), STR("true"));
-	if (row->gathers) {
-		sels = json_sub_array(b->a, json_sub(b->a, o, "aggregationRule"),
-				      "clusterRoleSelectors");
-		sel = json_object(b->a);
-		json_set_str(b->a, json_sub(b->a, sel, "matchLabels"),
-			     aggregate_label(b->a, row->gathers), STR("true"));
-		json_push(sels, sel);
-	}
-	json_set(b->a, o, "rules", bootstrap_rules(b, row));
-	TRY(local_get(b->s, gr, str_from(row->ns), str_from(row->name), &present));
-	if (present)
-		return bootstrap_role_extend(b, gr, present, json_get(o, "rules"));
-	return batch_add(b, gr, str_from(row->ns), str_from(row->name), o);
-}
-
-static struct err *bootstrap_binding(struct batch *b, const struct binding_row *row)
-{
-	struct json *o = json_object(b->a), *ref, *subjects;
-	struct str rest = str_from(row->subjects), word;
-
-	bootstrap_mark(b, o);
-	ref = json_sub(b->a, o, "roleRef");
-	json_set_str(b->a, ref, "apiGroup", STR(RBAC));
-	json_set_str(b->a, ref, "kind", row->ns ? STR("Role") : STR("ClusterRole"));
-	json_set_str(b->a, ref, "name", str_from(row->role));
-	subjects = json_sub_array(b->a, o, "subjects");
-	while (str_split_next(&rest, ' ', &word)) {
-		struct json *s = json_object(b->a);
-		struct str ns;
-
-		json_set_str(b->a, s, "kind", str_from(row->kind));
-		if (str_eqz(str_from(row->kind), "ServiceAccount") && str_cut(&word, ':', &ns))
-			json_set_str(b->a, s, "namespace", ns);
-		json_set_str(b->a, s, "name", word);
-		json_push(subjects, s);
-	}
-	return batch_add(b, row->ns ? "rolebindings." RBAC : "clusterrolebindings." RBAC,
-			 str_from(row->ns), str_from(row->name), o);
 }
 
 static const struct {
@@ -264,10 +131,7 @@ static struct err *bootstrap_authentication(struct batch *b)
 static struct err *bootstrap_batch(struct batch *b)
 {
 	TRY(bootstrap_namespaces(b));
-	for (size_t i = 0; i < bootstrap_n_roles; i++)
-		TRY(bootstrap_role(b, &bootstrap_roles[i]));
-	for (size_t i = 0; i < bootstrap_n_bindings; i++)
-		TRY(bootstrap_binding(b, &bootstrap_bindings[i]));
+	TRY(bootstrap_rbac(b));
 	TRY(bootstrap_priorities(b));
 	TRY(bootstrap_flows(b));
 	TRY(bootstrap_service_cidr(b));

@@ -236,6 +236,18 @@ static void escalation_rule(struct escalation *e, const struct json *rule)
 	}
 }
 
+bool rules_cover(struct arena *a, const struct json *rules, const struct json *rule)
+{
+	struct escalation e = { .a = a };
+	bool ok;
+
+	json_for_each(it, rules) owned_add(it.val, &e);
+	escalation_rule(&e, rule);
+	ok = !e.missing.n && e.wishes < MAX_WISHES;
+	map_fini(&e.missing);
+	return ok;
+}
+
 /* {APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]} */
 static struct str rule_print(struct arena *a, const struct json *rule)
 {

@@ -11,6 +11,7 @@
 #include "base/str.h"
 
 struct api_request;
+struct arena;
 struct err;
 struct json;
 
@@ -22,3 +23,5 @@ MUST_USE struct err *escalation_check_binding(struct api_request *rq, const stru
 					      const struct json *old);
 /* Whether owner (a PolicyRule) holds all that rule, one verb on one thing, asks for. */
 bool rule_covers(const struct json *owner, const struct json *rule);
+/* Whether rules together hold all that rule asks for. */
+bool rules_cover(struct arena *a, const struct json *rules, const struct json *rule);
