@@ -33,7 +33,7 @@ static void words_set(struct arena *a, struct json *obj, const char *key, const 
 	}
 }
 
-static struct json *rules_from(struct arena *a, const struct rule_row *r)
+struct json *bootstrap_rules(struct arena *a, const struct rule_row *r)
 {
 	struct json *rules = json_array(a);
 
@@ -48,6 +48,15 @@ static struct json *rules_from(struct arena *a, const struct rule_row *r)
 		json_push(rules, rule);
 	}
 	return rules;
+}
+
+struct json *bootstrap_role_rules(struct arena *a, const char *name)
+{
+	for (size_t i = 0; i < bootstrap_n_roles; i++) {
+		if (!bootstrap_roles[i].ns && str_eqz(str_from(bootstrap_roles[i].name), name))
+			return bootstrap_rules(a, bootstrap_roles[i].rules);
+	}
+	return json_array(a);
 }
 
 static void rbac_mark(struct arena *a, struct json *obj)
@@ -75,7 +84,7 @@ static struct json *role_from(struct arena *a, const struct role_row *row)
 			     STR("true"));
 		json_push(sels, sel);
 	}
-	json_set(a, o, "rules", rules_from(a, row->rules));
+	json_set(a, o, "rules", bootstrap_rules(a, row->rules));
 	return o;
 }
 

@@ -4,6 +4,7 @@
 #include "base/base.h"
 
 #define READ             "get list watch"
+#define OURS_NODES       "isoplane:nodes"
 #define OURS_CONTROLLERS "isoplane:controllers"
 
 const struct role_row bootstrap_roles[] = {
@@ -311,26 +312,12 @@ const struct role_row bootstrap_roles[] = {
 		  { "delete get list watch", "core", "secrets", NULL, NULL },
 		  { "create patch update", "core events.k8s.io", "events", NULL, NULL },
 		  { NULL, NULL, NULL, NULL, NULL } } },
-	{ "isoplane:nodes", NULL, NULL, NULL,
+	/* beyond upstream's: a node here serves Services, too, and looks after its local volumes */
+	{ OURS_NODES, NULL, NULL, NULL,
 	  (const struct rule_row[]){
-		  { READ, "core",
-		    "services configmaps secrets persistentvolumes persistentvolumeclaims "
-		    "serviceaccounts endpoints namespaces",
-		    NULL, NULL },
-		  { "create get list watch delete patch update", "core",
-		    "nodes nodes/status pods pods/status", NULL, NULL },
-		  { "create", "core", "pods/eviction serviceaccounts/token", NULL, NULL },
-		  { "create patch update", "core events.k8s.io", "events", NULL, NULL },
-		  { "get patch update", "core", "persistentvolumeclaims/status", NULL, NULL },
+		  { "list watch", "discovery.k8s.io", "endpointslices", NULL, NULL },
+		  { READ, "core", "persistentvolumes", NULL, NULL },
 		  { "patch", "core", "persistentvolumes/status", NULL, NULL },
-		  { "create", "authentication.k8s.io", "tokenreviews", NULL, NULL },
-		  { "create", "authorization.k8s.io", "subjectaccessreviews", NULL, NULL },
-		  { "create delete get patch update list watch", "coordination.k8s.io", "leases",
-		    NULL, NULL },
-		  { "create delete get patch update list watch", "storage.k8s.io",
-		    "csinodes csidrivers volumeattachments storageclasses", NULL, NULL },
-		  { READ, "node.k8s.io", "runtimeclasses", NULL, NULL },
-		  { READ, "discovery.k8s.io", "endpointslices", NULL, NULL },
 		  { NULL, NULL, NULL, NULL, NULL } } },
 	/*
 	 * Beyond upstream's. One process runs all controllers here, as one user, where upstream
@@ -394,7 +381,7 @@ const struct binding_row bootstrap_bindings[] = {
 	  "sa:kube-system:cloud-provider" },
 	{ "system:controller:token-cleaner", "kube-system", "system:controller:token-cleaner",
 	  "sa:kube-system:token-cleaner" },
-	{ "isoplane:nodes", NULL, "isoplane:nodes", "group:system:nodes" },
+	{ OURS_NODES, NULL, OURS_NODES, "group:system:nodes" },
 	{ OURS_CONTROLLERS, NULL, OURS_CONTROLLERS, "user:system:kube-controller-manager" },
 };
 const size_t bootstrap_n_bindings = ARRAY_LEN(bootstrap_bindings);

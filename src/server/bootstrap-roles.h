@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 
+struct arena;
+struct json;
+
 struct rule_row {
 	const char *verbs, *groups, *resources, *names, *urls;
 };
@@ -37,3 +40,8 @@ extern const struct binding_row bootstrap_bindings[];
 extern const size_t bootstrap_n_bindings;
 extern const struct controller_row bootstrap_controllers[];
 extern const size_t bootstrap_n_controllers;
+
+/* The rules of a row as PolicyRules. */
+struct json *bootstrap_rules(struct arena *a, const struct rule_row *rows);
+/* Of a default ClusterRole; empty when there is none of that name. */
+struct json *bootstrap_role_rules(struct arena *a, const char *name);

@@ -384,6 +384,12 @@ static bool only_gc_fields(struct arena *a, const struct json *obj, const struct
 	return json_equal(x, y);
 }
 
+/* Refusals do not tell a generated name: nothing has it. */
+static struct str given_name(const struct json *obj)
+{
+	return str_empty(json_str_at(obj, "metadata.generateName")) ? meta_name(obj) : STR_EMPTY;
+}
+
 static bool has_aggregation(const struct json *role)
 {
 	return json_len(json_at(role, "aggregationRule.clusterRoleSelectors")) > 0;
@@ -415,24 +421,19 @@ struct err *escalation_check_role(struct api_request *rq, const struct json *obj
 		return NULL;
 	if (old && only_gc_fields(rq->arena, obj, old))
 		return NULL;
-	TRY(escalation_check(rq, json_get(obj, "rules"), meta_name(obj)));
+	TRY(escalation_check(rq, json_get(obj, "rules"), given_name(obj)));
 	if (has_aggregation(obj) || (old && has_aggregation(old)))
-		return escalation_check_aggregation(rq, meta_name(obj));
+		return escalation_check_aggregation(rq, given_name(obj));
 	return NULL;
 }
 
+/* Upstream looks the role up in the name of the binding. */
 static struct err *escalation_no_role(struct api_request *rq, struct str kind, struct str name)
 {
-	const char *gr = NULL;
-
-	if (str_eqz(kind, "Role"))
-		gr = "roles." RBAC_GROUP;
-	else if (str_eqz(kind, "ClusterRole"))
-		gr = "clusterroles." RBAC_GROUP;
-	if (!gr)
+	if (!str_eqz(kind, "Role") && !str_eqz(kind, "ClusterRole"))
 		return err_new(ERR_UNKNOWN, "unsupported role reference kind: \"" STR_FMT "\"",
 			       STR_ARG(kind));
-	return error_not_found(registry_find_stored(rq->server->registry, str_from(gr)), name);
+	return error_not_found(rq->res, name);
 }
 
 struct err *escalation_check_binding(struct api_request *rq, const struct json *obj,
@@ -452,5 +453,5 @@ struct err *escalation_check_binding(struct api_request *rq, const struct json *
 	if (!rbac_role_exists(rbac, kind, rq->ns, name))
 		return escalation_no_role(rq, kind, name);
 	rules = rbac_role_rules(rbac, kind, rq->ns, name);
-	return escalation_check(rq, rules, meta_name(obj));
+	return escalation_check(rq, rules, given_name(obj));
 }
