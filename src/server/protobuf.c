@@ -231,10 +231,58 @@ static struct err *known_wrapper(struct decoder *d, struct str bytes, bool json,
 	return NULL;
 }
 
+static struct err *message_decode(struct decoder *d, const struct json *type, uint64_t prefix,
+				  struct str bytes, struct json *obj);
+
+/*
+ * What in a CRD's schema is a schema or something else: JSONSchemaPropsOrBool {1: bool, 2: schema},
+ * OrArray {1: schema, 2: schemas}, OrStringArray {1: schema, 2: strings}.
+ */
+static struct err *known_schema_or(struct decoder *d, struct str name, struct str bytes,
+				   struct json **ret)
+{
+	const struct json *type =
+		type_find(d, STR("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+				 "JSONSchemaProps"));
+	bool or_bool = str_has_suffix(name, STR("OrBool"));
+	struct field f = { 0 };
+	struct json *one;
+
+	*ret = or_bool ? json_bool(d->a, false) : NULL;
+	while (bytes.n) {
+		if (!field_take(&bytes, &f) || f.number < 1 || f.number > 2)
+			return malformed("a schema");
+		if (f.wire == WIRE_VARINT && or_bool && f.number == 1) {
+			*ret = json_bool(d->a, f.varint != 0);
+			continue;
+		}
+		if (f.wire != WIRE_BYTES)
+			return malformed("a schema");
+		if (str_has_suffix(name, STR("OrStringArray")) && f.number == 2) {
+			if (!str_is_utf8(f.bytes))
+				return malformed("a string");
+			one = json_str(d->a, f.bytes);
+		} else {
+			one = json_object(d->a);
+			TRY(message_decode(d, type, 0, f.bytes, one));
+		}
+		if (f.number == 1 || or_bool) {
+			*ret = one;
+			continue;
+		}
+		if (!json_is(*ret, JSON_ARRAY))
+			*ret = json_array(d->a);
+		json_push(*ret, one);
+	}
+	return NULL;
+}
+
 static struct err *known(struct decoder *d, struct str name, struct str bytes, struct json **ret,
 			 bool *ret_known)
 {
 	*ret_known = true;
+	if (str_has_prefix(name, STR("JSONSchemaPropsOr")))
+		return known_schema_or(d, name, bytes, ret);
 	if (str_eqz(name, "Time") || str_eqz(name, "MicroTime"))
 		return known_time(d, bytes, str_eqz(name, "MicroTime"), ret);
 	if (str_eqz(name, "IntOrString"))
@@ -273,6 +321,12 @@ static bool zero_is_unset(struct str name)
 		"initialDelaySeconds",
 		"healthCheckNodePort",
 		"globalDefault",
+		"uniqueItems",
+		"exclusiveMaximum",
+		"exclusiveMinimum",
+		"nullable",
+		"x-kubernetes-embedded-resource",
+		"x-kubernetes-int-or-string",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -281,9 +335,6 @@ static bool zero_is_unset(struct str name)
 	}
 	return false;
 }
-
-static struct err *message_decode(struct decoder *d, const struct json *type, uint64_t prefix,
-				  struct str bytes, struct json *obj);
 
 static struct err *scalar_decode(struct decoder *d, const struct json *schema, struct str name,
 				 const struct field *f, struct json **ret)

@@ -86,6 +86,48 @@ TEST(times)
 	}
 }
 
+/* A schema's fields that may be one of two things. */
+TEST(schema_choices)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+		const char *want; /* NULL: refused */
+	} rows[] = {
+		/* 30: additionalProperties, 24: items, 8: default; 5: type */
+		{ "\xf2\x01\x02\x08\x01", 5, "{\"additionalProperties\":true}" },
+		{ "\xf2\x01\x02\x08\x00", 5, "{\"additionalProperties\":false}" },
+		{ "\xf2\x01\x07\x08\x01\x12\x03\x2a\x01x", 10,
+		  "{\"additionalProperties\":{\"type\":\"x\"}}" },
+		{ "\xc2\x01\x05\x0a\x03\x2a\x01x", 8, "{\"items\":{\"type\":\"x\"}}" },
+		{ "\xc2\x01\x07\x12\x03\x2a\x01x\x12\x00", 10,
+		  "{\"items\":[{\"type\":\"x\"},{}]}" },
+		{ "\x42\x05\x0a\x03[1]", 7, "{\"default\":[1]}" },
+		{ "\xc2\x01\x02\x08\x01", 5, NULL },
+		{ "\xf2\x01\x01\x0a", 4, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		struct schema_registry *types = schema_registry_builtin();
+		struct json *o = NULL;
+		struct err *e;
+
+		e = protobuf_decode(a, types,
+				    STR("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+					"JSONSchemaProps"),
+				    envelope(a, "", str_make(rows[i].bytes, rows[i].n)), &o);
+		if (rows[i].want) {
+			assert_no_err(e);
+			json_delz(o, "apiVersion");
+			assert_str(json_text(a, o), rows[i].want);
+		} else {
+			assert_err(e, ERR_BAD_REQUEST);
+		}
+		schema_registry_free(types);
+	}
+}
+
 TEST(service_decodes)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -127,4 +169,4 @@ TEST(broken_input)
 	schema_registry_free(types);
 }
 
-TEST_MAIN(T(times), T(service_decodes), T(broken_input))
+TEST_MAIN(T(schema_choices), T(times), T(service_decodes), T(broken_input))
