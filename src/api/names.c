@@ -8,8 +8,8 @@
 #define LABEL_MAX     63
 #define SUBDOMAIN_MAX 253
 
-static const char msg_max_63[] = "must be no more than 63 bytes";
-static const char msg_max_253[] = "must be no more than 253 bytes";
+static const char msg_max_63[] = "must be no more than 63 characters";
+static const char msg_max_253[] = "must be no more than 253 characters";
 
 #define LABEL_RE "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 #define SUBDOMAIN_TEXT                                                                            \
@@ -78,6 +78,8 @@ const char *name_check_dns_label(struct str s)
 {
 	if (s.n > LABEL_MAX)
 		return msg_max_63;
+	if (!label_matches(s) && subdomain_matches(s))
+		return "must not contain dots";
 	if (!label_matches(s))
 		return "a lowercase RFC 1123 label must consist of lower case alphanumeric "
 		       "characters or '-', and must start and end with an alphanumeric character "
@@ -128,7 +130,7 @@ const char *name_check_qualified(struct str s)
 
 		name = str_skip(s, slash + 1);
 		if (str_find_char(name, '/', 0) < name.n)
-			return "a qualified name " QUALIFIED_TEXT
+			return "a valid label key " QUALIFIED_TEXT
 			       " with an optional DNS subdomain prefix and '/' (e.g. "
 			       "'example.com/MyName')";
 		if (str_empty(prefix))
@@ -145,10 +147,57 @@ const char *name_check_qualified(struct str s)
 	return qualified_part_matches(name) ? NULL : "name part " QUALIFIED_TEXT;
 }
 
+const char *name_check_qualified_part(struct str s)
+{
+	if (str_empty(s))
+		return "name part " QUALIFIED_TEXT;
+	return name_check_qualified(s);
+}
+
+const char *name_check_config_key(struct str s)
+{
+	if (s.n > SUBDOMAIN_MAX)
+		return msg_max_253;
+	for (size_t i = 0; i < s.n || !s.n; i++) {
+		if (!s.n || (!is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '_' && s.p[i] != '.'))
+			return "a valid config key must consist of alphanumeric characters, '-', "
+			       "'_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex "
+			       "used for validation is '[-._a-zA-Z0-9]+')";
+	}
+	if (str_eqz(s, "."))
+		return "must not be '.'";
+	if (str_eqz(s, ".."))
+		return "must not be '..'";
+	return str_has_prefix(s, STR("..")) ? "must not start with '..'" : NULL;
+}
+
+const char *name_check_dns_search(struct str s)
+{
+	if (s.n > SUBDOMAIN_MAX)
+		return msg_max_253;
+	for (;;) {
+		size_t dot = str_find_char(s, '.', 0);
+		struct str part = str_sub(s, 0, dot);
+		bool ok = part.n && is_lower_alnum(part.p[part.n - 1]) &&
+			  (is_lower_alnum(part.p[0]) || part.p[0] == '_');
+
+		for (size_t i = 0; ok && i < part.n; i++)
+			ok = is_lower_alnum(part.p[i]) || part.p[i] == '-' || part.p[i] == '_';
+		if (!ok)
+			return "a lowercase RFC 1123 subdomain must consist of lower case "
+			       "alphanumeric characters, '-' or '.', and must start and end with "
+			       "an alphanumeric character (e.g. 'example.com', regex used for "
+			       "validation is '" LABEL_RE "(\\." LABEL_RE ")*')";
+		if (dot == s.n)
+			return NULL;
+		s = str_skip(s, dot + 1);
+	}
+}
+
 const char *name_check_label_value(struct str s)
 {
 	if (s.n > LABEL_MAX)
-		return msg_max_63;
+		return "must be no more than 63 bytes";
 	if (!str_empty(s) && !qualified_part_matches(s))
 		return "a valid label must be an empty string or consist of alphanumeric "
 		       "characters, '-', '_' or '.', and must start and end with an alphanumeric "
@@ -173,7 +222,7 @@ const char *name_check_port_name(struct str s)
 	bool letter = false;
 
 	if (s.n > 15)
-		return "must be no more than 15 bytes";
+		return "must be no more than 15 characters";
 	for (size_t i = 0; i < s.n; i++) {
 		if (!is_lower_alnum(s.p[i]) && s.p[i] != '-')
 			return "must contain only alpha-numeric characters (a-z, 0-9), and "

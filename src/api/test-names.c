@@ -32,9 +32,10 @@ static void check(const char *what, const char *(*fn)(struct str s), const struc
 TEST(dns_names)
 {
 	CHECK(name_check_dns_label, { "a", NULL }, { "a-1", NULL }, { X63, NULL },
-	      { X63 "x", "must be no more than 63 bytes" }, { "", "a lowercase RFC 1123 label" },
-	      { "-a", "a lowercase RFC 1123 label" },
-	      { "a.b", "a lowercase RFC 1123 label must consist of lower case alphanumeric "
+	      { X63 "x", "must be no more than 63 characters" },
+	      { "", "a lowercase RFC 1123 label" }, { "-a", "a lowercase RFC 1123 label" },
+	      { "a.b", "must not contain dots" },
+	      { "a_b", "a lowercase RFC 1123 label must consist of lower case alphanumeric "
 		       "characters or '-', and must start and end with an alphanumeric character "
 		       "(e.g. 'my-name',  or '123-abc', regex used for validation is "
 		       "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')" });
@@ -43,7 +44,7 @@ TEST(dns_names)
 		     "characters, '-' or '.', and must start and end with an alphanumeric "
 		     "character (e.g. 'example.com', regex used for validation is "
 		     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')" },
-	      { X63 X63 X63 X63 "xx", "must be no more than 253 bytes" });
+	      { X63 X63 X63 X63 "xx", "must be no more than 253 characters" });
 	CHECK(name_check_dns1035_label, { "a1", NULL }, { "1a", "a DNS-1035 label must" });
 	CHECK(name_check_path_segment, { "system:node", NULL }, { "", NULL },
 	      { ".", "may not be '.'" }, { "a/b", "may not contain '/'" },
@@ -54,7 +55,7 @@ TEST(qualified_names)
 {
 	CHECK(name_check_qualified, { "app", NULL }, { "a.b/C_d.e", NULL },
 	      { "/a", "prefix part must be non-empty" }, { "a/", "name part must be non-empty" },
-	      { "a/b/c", "a qualified name must consist of" },
+	      { "a/b/c", "a valid label key must consist of" },
 	      { "A/b", "prefix part a lowercase RFC 1123 subdomain" },
 	      { "-bad", "name part must consist of alphanumeric characters, '-', '_' or '.', and "
 			"must start and end with an alphanumeric character (e.g. 'MyName',  or "
@@ -73,7 +74,7 @@ TEST(other_names)
 	      { "a--b", "must not contain consecutive hyphens" },
 	      { "a-", "must not begin or end with a hyphen" },
 	      { "Http", "must contain only alpha-numeric" },
-	      { "abcdefghijklmnop", "must be no more than 15 bytes" });
+	      { "abcdefghijklmnop", "must be no more than 15 characters" });
 	assert_true(ip_is_valid(STR("10.0.0.1")));
 	assert_true(ip_is_valid(STR("fe80::1")));
 	assert_false(ip_is_valid(STR("10.0.0.256")));

@@ -196,6 +196,14 @@ void cause_not_found(struct err **e, struct str field, struct str val)
 	err_add_cause(cause_base(e), field, STR("FieldValueNotFound"), buf_str(&b));
 }
 
+void cause_too_many(struct err **e, struct str field, size_t n, size_t max)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_addf(&b, "Too many: %zu: must have at most %zu item%s", n, max, max == 1 ? "" : "s");
+	err_add_cause(cause_base(e), field, STR("FieldValueTooMany"), buf_str(&b));
+}
+
 void cause_too_long(struct err **e, struct str field, int64_t max)
 {
 	_cleanup_buf_ struct buf b = { 0 };

@@ -3,11 +3,10 @@
 
 #include "api/quantity.h"
 #include "base/arena.h"
-#include "base/err.h"
-#include "server/errors.h"
 #include "json/json.h"
 
-static const char *const container_lists[] = { "initContainers", "containers" };
+static const char *const container_lists[] = { "initContainers", "containers",
+					       "ephemeralContainers" };
 
 static void default_z(struct arena *a, struct json *obj, const char *key, const char *val)
 {
@@ -33,21 +32,53 @@ static bool image_is_latest(struct str image)
 	return str_empty(tag) || str_eqz(tag, "latest");
 }
 
-static void container_default(struct arena *a, struct json *c, bool host_network)
+static void probe_default(struct arena *a, struct json *c, const char *name)
 {
-	struct json *res = json_get(c, "resources");
+	static const struct {
+		const char *member;
+		int dflt;
+	} rows[] = { { "timeoutSeconds", 1 },
+		     { "periodSeconds", 10 },
+		     { "successThreshold", 1 },
+		     { "failureThreshold", 3 } };
+	struct json *probe = json_get(c, name);
+
+	if (!json_is(probe, JSON_OBJECT))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!json_int_at(probe, rows[i].member, 0))
+			json_set_int(a, probe, rows[i].member, rows[i].dflt);
+	}
+}
+
+static void container_default(struct arena *a, struct json *c)
+{
 	struct str image = json_str_at(c, "image");
 
 	if (str_empty(json_str_at(c, "imagePullPolicy")) && !str_empty(image))
 		json_set_str(a, c, "imagePullPolicy",
 			     image_is_latest(image) ? STR("Always") : STR("IfNotPresent"));
+	default_z(a, c, "terminationMessagePath", "/dev/termination-log");
+	default_z(a, c, "terminationMessagePolicy", "File");
 	json_for_each(p, json_get(c, "ports"))
 	{
-		if (!json_is(p.val, JSON_OBJECT))
-			continue;
-		default_z(a, p.val, "protocol", "TCP");
-		if (host_network && !json_int_at(p.val, "hostPort", 0) &&
-		    json_get(p.val, "containerPort"))
+		if (json_is(p.val, JSON_OBJECT))
+			default_z(a, p.val, "protocol", "TCP");
+	}
+	probe_default(a, c, "livenessProbe");
+	probe_default(a, c, "readinessProbe");
+	probe_default(a, c, "startupProbe");
+}
+
+/* What only a Pod's own containers get, not those of templates. */
+static void container_default_pod(struct arena *a, struct json *c, bool host_network)
+{
+	struct json *res = json_get(c, "resources");
+
+	json_for_each(p, json_get(c, "ports"))
+	{
+		if (host_network && json_is(p.val, JSON_OBJECT) &&
+		    !json_int_at(p.val, "hostPort", 0) && json_get(p.val, "containerPort"))
 			json_set_int(a, p.val, "hostPort", json_int_at(p.val, "containerPort", 0));
 	}
 	/* what is limited but not requested is requested up to its limit */
@@ -60,243 +91,61 @@ static void container_default(struct arena *a, struct json *c, bool host_network
 	}
 }
 
+static void volume_default(struct arena *a, struct json *vol)
+{
+	struct json *image = json_get(vol, "image");
+
+	if (json_len(vol) == 1 && json_get(vol, "name"))
+		json_sub(a, vol, "emptyDir");
+	if (json_is(image, JSON_OBJECT) && str_empty(json_str_at(image, "pullPolicy")))
+		json_set_str(a, image, "pullPolicy",
+			     image_is_latest(json_str_at(image, "reference"))
+				     ? STR("Always")
+				     : STR("IfNotPresent"));
+}
+
 void pod_spec_default(struct arena *a, struct json *spec)
 {
-	bool host = json_bool_at(spec, "hostNetwork", false);
 	struct json *sa = json_get(spec, "serviceAccountName");
 
+	/* what was sent empty; what is missing the schema fills in */
+	default_z(a, spec, "restartPolicy", "Always");
+	default_z(a, spec, "dnsPolicy", "ClusterFirst");
+	default_z(a, spec, "schedulerName", "default-scheduler");
 	for (size_t i = 0; i < ARRAY_LEN(container_lists); i++) {
 		json_for_each(it, json_get(spec, container_lists[i]))
 		{
 			if (json_is(it.val, JSON_OBJECT))
-				container_default(a, it.val, host);
+				container_default(a, it.val);
 		}
 	}
 	/* the old name of the field mirrors the new one */
 	if (sa)
 		json_set(a, spec, "serviceAccount", json_copy(a, sa));
+	else if (json_get(spec, "serviceAccount"))
+		json_set(a, spec, "serviceAccountName",
+			 json_copy(a, json_get(spec, "serviceAccount")));
 	json_for_each(it, json_get(spec, "volumes"))
 	{
-		if (json_is(it.val, JSON_OBJECT) && json_len(it.val) == 1)
-			json_sub(a, it.val, "emptyDir");
+		if (json_is(it.val, JSON_OBJECT))
+			volume_default(a, it.val);
 	}
 }
 
-/* validation */
-static void resource_check(struct arena *a, const struct json *res, struct str field,
-			   struct err **e)
+void pod_spec_default_pod(struct arena *a, struct json *spec)
 {
-	json_for_each(it, json_get(res, "requests"))
-	{
-		const struct json *lim = json_get_s(json_get(res, "limits"), it.key);
-		struct quantity q, l;
+	bool host = json_bool_at(spec, "hostNetwork", false);
 
-		if (!quantity_parse(json_as_str(it.val), &q))
-			continue; /* the schema's business */
-		if (q.nano < 0)
-			cause_invalid(e,
-				      arena_fmt(a, STR_FMT ".requests[" STR_FMT "]", STR_ARG(field),
-						STR_ARG(it.key)),
-				      it.val, "must be greater than or equal to 0");
-		if (!lim || !quantity_parse(json_as_str(lim), &l) || quantity_cmp(q, l) <= 0)
-			continue;
-		cause_invalid(e, arena_fmt(a, STR_FMT ".requests", STR_ARG(field)), it.val,
-			      "must be less than or equal to " STR_FMT " limit of " STR_FMT,
-			      STR_ARG(it.key), STR_ARG(json_as_str(lim)));
-	}
-	/* extended resources cannot be overcommitted */
-	json_for_each(it, json_get(res, "limits"))
-	{
-		const struct json *req = json_get_s(json_get(res, "requests"), it.key);
-
-		if (str_find_char(it.key, '/', 0) == it.key.n || !req || json_equal(req, it.val))
-			continue;
-		cause_invalid(e, arena_fmt(a, STR_FMT ".requests", STR_ARG(field)), req,
-			      "must be equal to " STR_FMT " limit of " STR_FMT, STR_ARG(it.key),
-			      STR_ARG(json_as_str(it.val)));
-	}
-}
-
-static void mounts_check(struct arena *a, const struct json *spec, const struct json *c,
-			 struct str field, struct err **e)
-{
-	json_for_each(it, json_get(c, "volumeMounts"))
-	{
-		struct str name = json_str_at(it.val, "name");
-
-		if (!str_empty(name) && !json_find_by(json_get(spec, "volumes"), "name", name))
-			cause_not_found(e,
-					arena_fmt(a, STR_FMT ".volumeMounts[%zu].name",
-						  STR_ARG(field), it.i),
-					name);
-	}
-	json_for_each(it, json_get(c, "volumeDevices"))
-	{
-		struct str name = json_str_at(it.val, "name");
-
-		if (!str_empty(name) && !json_find_by(json_get(spec, "volumes"), "name", name))
-			cause_not_found(e,
-					arena_fmt(a, STR_FMT ".volumeDevices[%zu].name",
-						  STR_ARG(field), it.i),
-					name);
-	}
-}
-
-static void env_check(struct arena *a, const struct json *c, struct str field, struct err **e)
-{
-	json_for_each(it, json_get(c, "env"))
-	{
-		const struct json *from = json_get(it.val, "valueFrom");
-
-		if (from && json_len(from) == 0)
-			cause_invalid_str(
-				e,
-				arena_fmt(a, STR_FMT ".env[%zu].valueFrom", STR_ARG(field), it.i),
-				STR_EMPTY,
-				"must specify one of: `fieldRef`, `resourceFieldRef`, "
-				"`configMapKeyRef` or `secretKeyRef`");
-		if (from && !str_empty(json_str_at(it.val, "value")))
-			cause_invalid_str(
-				e,
-				arena_fmt(a, STR_FMT ".env[%zu].valueFrom", STR_ARG(field), it.i),
-				STR_EMPTY, "may not be specified when `value` is not empty");
-	}
-}
-
-static void host_ports_check(struct arena *a, const struct json *spec, const struct json *c,
-			     struct str field, struct err **e)
-{
-	if (!json_bool_at(spec, "hostNetwork", false))
-		return;
-	json_for_each(it, json_get(c, "ports"))
-	{
-		const struct json *hp = json_get(it.val, "hostPort");
-
-		if (hp && !json_equal(hp, json_get(it.val, "containerPort")))
-			cause_invalid(
-				e,
-				arena_fmt(a, STR_FMT ".ports[%zu].hostPort", STR_ARG(field), it.i),
-				hp, "must match `containerPort` when `hostNetwork` is true");
-	}
-}
-
-static const char *const handlers[] = { "exec", "httpGet", "tcpSocket", "grpc" };
-
-static void probe_check(struct arena *a, const struct json *probe, struct str field, bool liveness,
-			struct err **e)
-{
-	size_t n = 0;
-
-	if (!probe)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
-		if (!json_get(probe, handlers[i]))
-			continue;
-		if (n++)
-			cause_forbidden(e, arena_fmt(a, STR_FMT ".%s", STR_ARG(field), handlers[i]),
-					"may not specify more than 1 handler type");
-	}
-	if (!n)
-		cause_required(e, field, "must specify a handler type");
-	if (liveness && json_int_at(probe, "successThreshold", 1) != 1)
-		cause_invalid(e, arena_fmt(a, STR_FMT ".successThreshold", STR_ARG(field)),
-			      json_get(probe, "successThreshold"), "must be 1");
-}
-
-static void container_check(struct arena *a, const struct json *spec, const struct json *c,
-			    struct str field, struct err **e)
-{
-	resource_check(a, json_get(c, "resources"),
-		       arena_fmt(a, STR_FMT ".resources", STR_ARG(field)), e);
-	mounts_check(a, spec, c, field, e);
-	env_check(a, c, field, e);
-	host_ports_check(a, spec, c, field, e);
-	probe_check(a, json_get(c, "livenessProbe"),
-		    arena_fmt(a, STR_FMT ".livenessProbe", STR_ARG(field)), true, e);
-	probe_check(a, json_get(c, "startupProbe"),
-		    arena_fmt(a, STR_FMT ".startupProbe", STR_ARG(field)), true, e);
-	probe_check(a, json_get(c, "readinessProbe"),
-		    arena_fmt(a, STR_FMT ".readinessProbe", STR_ARG(field)), false, e);
-}
-
-static void names_check(struct arena *a, const struct json *spec, struct str field, struct err **e)
-{
-	json_for_each(it, json_get(spec, "initContainers"))
-	{
-		struct str name = json_str_at(it.val, "name");
-
-		if (!str_empty(name) && json_find_by(json_get(spec, "containers"), "name", name))
-			cause_duplicate(e,
-					arena_fmt(a, STR_FMT ".initContainers[%zu].name",
-						  STR_ARG(field), it.i),
-					json_get(it.val, "name"));
-	}
-}
-
-static void volumes_check(struct arena *a, const struct json *spec, struct str field,
-			  struct err **e)
-{
-	json_for_each(it, json_get(spec, "volumes"))
-	{
-		size_t n = json_len(it.val) - (json_get(it.val, "name") ? 1 : 0);
-		struct str f = arena_fmt(a, STR_FMT ".volumes[%zu]", STR_ARG(field), it.i);
-		struct json_iter second;
-
-		if (n == 0)
-			cause_required(e, f, "must specify a volume type");
-		if (n < 2)
-			continue;
-		second = json_iter(it.val);
-		for (size_t seen = 0; json_next(&second);) {
-			if (!str_eqz(second.key, "name") && seen++)
-				cause_forbidden(e,
-						arena_fmt(a, STR_FMT "." STR_FMT, STR_ARG(f),
-							  STR_ARG(second.key)),
-						"may not specify more than 1 volume type");
+	pod_spec_default(a, spec);
+	for (size_t i = 0; i < 2; i++) {
+		json_for_each(it, json_get(spec, container_lists[i]))
+		{
+			if (json_is(it.val, JSON_OBJECT))
+				container_default_pod(a, it.val, host);
 		}
 	}
-}
-
-static void tolerations_check(struct arena *a, const struct json *spec, struct str field,
-			      struct err **e)
-{
-	json_for_each(it, json_get(spec, "tolerations"))
-	{
-		struct str f = arena_fmt(a, STR_FMT ".tolerations[%zu]", STR_ARG(field), it.i);
-		struct str op = json_str_at(it.val, "operator");
-
-		if (str_empty(json_str_at(it.val, "key")) && !str_eqz(op, "Exists"))
-			cause_invalid_str(
-				e, arena_fmt(a, STR_FMT ".operator", STR_ARG(f)), op,
-				"operator must be Exists when `key` is empty, which means "
-				"\"match all values and all keys\"");
-		if (str_eqz(op, "Exists") && !str_empty(json_str_at(it.val, "value")))
-			cause_invalid_str(e, arena_fmt(a, STR_FMT ".operator", STR_ARG(f)), op,
-					  "value must be empty when `operator` is 'Exists'");
-		if (json_get(it.val, "tolerationSeconds") &&
-		    !str_eqz(json_str_at(it.val, "effect"), "NoExecute"))
-			cause_invalid_str(
-				e, arena_fmt(a, STR_FMT ".effect", STR_ARG(f)),
-				json_str_at(it.val, "effect"),
-				"effect must be 'NoExecute' when `tolerationSeconds` is set");
-	}
-}
-
-void pod_spec_validate(struct arena *a, const struct json *spec, struct str field, struct err **e)
-{
-	for (size_t i = 0; i < ARRAY_LEN(container_lists); i++) {
-		json_for_each(it, json_get(spec, container_lists[i])) container_check(
-			a, spec, it.val,
-			arena_fmt(a, STR_FMT ".%s[%zu]", STR_ARG(field), container_lists[i], it.i),
-			e);
-	}
-	names_check(a, spec, field, e);
-	volumes_check(a, spec, field, e);
-	tolerations_check(a, spec, field, e);
-	if (str_eqz(json_str_at(spec, "dnsPolicy"), "None") &&
-	    !json_len(json_at(spec, "dnsConfig.nameservers")))
-		cause_required(e, arena_fmt(a, STR_FMT ".dnsConfig.nameservers", STR_ARG(field)),
-			       "must provide at least one DNS nameserver when `dnsPolicy` is None");
+	if (!json_get(spec, "enableServiceLinks"))
+		json_set_bool(a, spec, "enableServiceLinks", true);
 }
 
 /* quality of service */
@@ -325,7 +174,7 @@ struct str pod_qos_class(const struct json *spec)
 {
 	bool any = false, guaranteed = true;
 
-	for (size_t i = 0; i < ARRAY_LEN(container_lists); i++) {
+	for (size_t i = 0; i < 2; i++) {
 		json_for_each(it, json_get(spec, container_lists[i]))
 			qos_container(it.val, &any, &guaranteed);
 	}

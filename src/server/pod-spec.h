@@ -6,12 +6,17 @@
 #include "base/str.h"
 
 struct arena;
-struct err;
 struct json;
+struct place;
+struct valid;
 
-/* Defaults that depend on other members (schemas/overlay.yaml has the constant ones). */
+/* Defaults of templates and Pods (schemas/overlay.yaml has those that depend on nothing). */
 void pod_spec_default(struct arena *a, struct json *spec);
-/* Cross-field rules; field is the spec's path. */
-void pod_spec_validate(struct arena *a, const struct json *spec, struct str field, struct err **e);
+/* The same and those of Pods alone. */
+void pod_spec_default_pod(struct arena *a, struct json *spec);
+/* Of a template. */
+void pod_spec_validate(const struct valid *v, const struct json *spec, const struct place *p);
+void pod_spec_validate_as(const struct valid *v, const struct json *spec, const struct place *p,
+			  bool pod);
 /* "BestEffort", "Burstable", "Guaranteed" */
 struct str pod_qos_class(const struct json *spec);

@@ -4,6 +4,7 @@
  */
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/encode.h"
@@ -16,35 +17,19 @@
 
 #define DATA_MAX 1048576
 
-static bool data_key_ok(struct str key)
-{
-	if (str_empty(key) || key.n > 253 || str_eqz(key, ".") || str_eqz(key, "..") ||
-	    str_has_prefix(key, STR("..")))
-		return false;
-	for (size_t i = 0; i < key.n; i++) {
-		char c = key.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		      c == '-' || c == '_' || c == '.'))
-			return false;
-	}
-	return true;
-}
-
 static void data_check_keys(struct api_request *rq, const struct json *obj, const char *field,
 			    struct err **e, size_t *total)
 {
 	json_for_each(it, json_get(obj, field))
 	{
+		const char *why;
+
 		*total += json_as_str(it.val).n;
-		if (!data_key_ok(it.key))
+		why = name_check_config_key(it.key);
+		if (why)
 			cause_invalid_str(
 				e, arena_fmt(rq->arena, "%s[" STR_FMT "]", field, STR_ARG(it.key)),
-				it.key,
-				"a valid config key must consist of alphanumeric "
-				"characters, '-', '_' or '.' (e.g. 'key.name',  or "
-				"'KEY_NAME',  or 'key-name', regex used for validation is "
-				"'[-._a-zA-Z0-9]+')");
+				it.key, "%s", why);
 	}
 }
 

@@ -10,6 +10,7 @@
 #include "server/request.h"
 #include "server/server.h"
 #include "server/strategies.h"
+#include "server/valid.h"
 #include "json/json.h"
 
 static void pod_defaults(struct api_request *rq, struct json *obj)
@@ -17,7 +18,7 @@ static void pod_defaults(struct api_request *rq, struct json *obj)
 	struct json *spec = json_get(obj, "spec");
 
 	if (json_is(spec, JSON_OBJECT))
-		pod_spec_default(rq->arena, spec);
+		pod_spec_default_pod(rq->arena, spec);
 }
 
 static struct err *pod_prepare_create(struct api_request *rq, struct json *obj)
@@ -58,7 +59,19 @@ static struct err *pod_prepare_update(struct api_request *rq, struct json *obj,
 
 static void pod_validate(struct api_request *rq, const struct json *obj, struct err **e)
 {
-	pod_spec_validate(rq->arena, json_get(obj, "spec"), STR("spec"), e);
+	const struct valid v = { rq->arena, e };
+	const struct json *spec = json_get(obj, "spec");
+	const struct place *p = AT(NULL, "spec");
+
+	pod_spec_validate_as(&v, spec, p, true);
+	if (rq->verb != VERB_CREATE)
+		return;
+	if (json_len(json_get(spec, "ephemeralContainers")))
+		valid_forbidden(&v, AT(p, "ephemeralContainers"), "cannot be set on create");
+	if (!str_empty(json_str_at(spec, "nodeName")) &&
+	    json_len(json_get(spec, "schedulingGates")))
+		valid_forbidden(&v, AT(p, "nodeName"),
+				"cannot be set until all schedulingGates have been cleared");
 }
 
 /* The spec with all that may change taken from the old one. */

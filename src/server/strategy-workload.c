@@ -3,6 +3,7 @@
 /* Deployment, DaemonSet, StatefulSet, ReplicaSet, ReplicationController and PodTemplate. */
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "api/selector.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -16,67 +17,147 @@
 #include "server/workload.h"
 #include "json/json.h"
 
-/* ReplicaSet */
-static void replicaset_defaults(struct api_request *rq, struct json *obj)
-{
-	struct json *tmpl = json_at(obj, "spec.template");
-	const struct json *labels = json_at(tmpl, "metadata.labels");
+/* ---- defaults and status */
 
+static void workload_default_template(struct api_request *rq, struct json *tmpl)
+{
 	if (json_is(json_get(tmpl, "spec"), JSON_OBJECT))
 		pod_spec_default(rq->arena, json_get(tmpl, "spec"));
-	/* labels of the set itself default to its Pods' */
+}
+
+/* Labels of the set itself default to its Pods'. */
+static void workload_default_labels(struct api_request *rq, struct json *obj)
+{
+	const struct json *labels = json_at(obj, "spec.template.metadata.labels");
+
 	if (json_len(labels) && !json_len(meta_labels(obj)))
 		json_set(rq->arena, json_sub(rq->arena, obj, "metadata"), "labels",
 			 json_copy(rq->arena, labels));
 }
 
-static struct err *replicaset_prepare_create(struct api_request *rq, struct json *obj)
+static void replicaset_defaults(struct api_request *rq, struct json *obj)
 {
-	json_set_int(rq->arena, json_sub(rq->arena, obj, "status"), "replicas", 0);
+	workload_default_template(rq, json_at(obj, "spec.template"));
+}
+
+static void rc_defaults(struct api_request *rq, struct json *obj)
+{
+	const struct json *labels = json_at(obj, "spec.template.metadata.labels");
+	struct json *spec = json_get(obj, "spec");
+
+	workload_default_template(rq, json_at(obj, "spec.template"));
+	if (json_len(labels) && !json_len(json_get(spec, "selector")))
+		json_set(rq->arena, spec, "selector", json_copy(rq->arena, labels));
+	workload_default_labels(rq, obj);
+}
+
+static void default_member(struct arena *a, struct json *obj, const char *key, struct json *v)
+{
+	if (!json_get(obj, key))
+		json_set(a, obj, key, v);
+}
+
+static void deployment_defaults(struct api_request *rq, struct json *obj)
+{
+	struct arena *a = rq->arena;
+	struct json *spec = json_get(obj, "spec"), *strategy, *rolling;
+
+	workload_default_template(rq, json_get(spec, "template"));
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	strategy = json_sub(a, spec, "strategy");
+	if (str_empty(json_str_at(strategy, "type")))
+		json_set_str(a, strategy, "type", STR("RollingUpdate"));
+	if (!str_eqz(json_str_at(strategy, "type"), "RollingUpdate"))
+		return;
+	rolling = json_sub(a, strategy, "rollingUpdate");
+	default_member(a, rolling, "maxUnavailable", json_strz(a, "25%"));
+	default_member(a, rolling, "maxSurge", json_strz(a, "25%"));
+}
+
+static void daemonset_defaults(struct api_request *rq, struct json *obj)
+{
+	struct arena *a = rq->arena;
+	struct json *spec = json_get(obj, "spec"), *strategy, *rolling;
+
+	workload_default_template(rq, json_get(spec, "template"));
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	strategy = json_sub(a, spec, "updateStrategy");
+	if (str_empty(json_str_at(strategy, "type")))
+		json_set_str(a, strategy, "type", STR("RollingUpdate"));
+	if (!str_eqz(json_str_at(strategy, "type"), "RollingUpdate"))
+		return;
+	rolling = json_sub(a, strategy, "rollingUpdate");
+	default_member(a, rolling, "maxUnavailable", json_int(a, 1));
+	default_member(a, rolling, "maxSurge", json_int(a, 0));
+}
+
+static void statefulset_defaults(struct api_request *rq, struct json *obj)
+{
+	struct arena *a = rq->arena;
+	struct json *spec = json_get(obj, "spec"), *strategy, *keep;
+
+	workload_default_template(rq, json_get(spec, "template"));
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	strategy = json_sub(a, spec, "updateStrategy");
+	if (str_empty(json_str_at(strategy, "type"))) {
+		json_set_str(a, strategy, "type", STR("RollingUpdate"));
+		json_sub(a, strategy, "rollingUpdate");
+	}
+	if (str_eqz(json_str_at(strategy, "type"), "RollingUpdate") &&
+	    json_is(json_get(strategy, "rollingUpdate"), JSON_OBJECT))
+		default_member(a, json_get(strategy, "rollingUpdate"), "partition", json_int(a, 0));
+	keep = json_sub(a, spec, "persistentVolumeClaimRetentionPolicy");
+	default_member(a, keep, "whenDeleted", json_strz(a, "Retain"));
+	default_member(a, keep, "whenScaled", json_strz(a, "Retain"));
+	json_for_each(it, json_get(spec, "volumeClaimTemplates"))
+	{
+		if (!json_is(it.val, JSON_OBJECT))
+			continue;
+		default_member(a, it.val, "kind", json_strz(a, "PersistentVolumeClaim"));
+		default_member(a, it.val, "apiVersion", json_strz(a, "v1"));
+	}
+}
+
+static void podtemplate_defaults(struct api_request *rq, struct json *obj)
+{
+	workload_default_template(rq, json_get(obj, "template"));
+}
+
+/* What Go writes of an empty status. */
+static struct err *status_zero(struct api_request *rq, struct json *obj, const char *const *members)
+{
+	struct json *status = json_sub(rq->arena, obj, "status");
+
+	for (; *members; members++)
+		json_set_int(rq->arena, status, *members, 0);
 	return NULL;
 }
 
-static void replicaset_validate(struct api_request *rq, const struct json *obj, struct err **e)
+static struct err *replicas_prepare_create(struct api_request *rq, struct json *obj)
 {
-	const struct json *tmpl = json_at(obj, "spec.template"),
-			  *sel = json_at(obj, "spec.selector");
-	const struct json *labels = json_at(tmpl, "metadata.labels");
-	struct selector *s = NULL;
-	struct err *bad;
+	static const char *const members[] = { "replicas", NULL };
 
-	if (!json_len(json_get(sel, "matchLabels")) &&
-	    !json_len(json_get(sel, "matchExpressions"))) {
-		if (sel)
-			cause_invalid(e, STR("spec.selector"), sel,
-				      "empty selector is invalid for "
-				      "deployment");
-	} else {
-		bad = label_selector_from_json(rq->arena, sel, &s);
-		if (bad)
-			cause_invalid(e, STR("spec.selector"), sel, "invalid label selector");
-		else if (!selector_matches(s, labels))
-			cause_invalid(e, STR("spec.template.metadata.labels"),
-				      labels ? labels : json_object(rq->arena),
-				      "`selector` does not match template `labels`");
-		err_ignore(bad, "reported as a cause");
-	}
-	if (json_get(tmpl, "spec"))
-		pod_spec_validate(rq->arena, json_get(tmpl, "spec"), STR("spec.template.spec"), e);
-	if (!str_eqz(json_str_at(tmpl, "spec.restartPolicy"), "Always")) {
-		static const char *const supported[] = { "Always", NULL };
-
-		cause_not_supported(e, STR("spec.template.spec.restartPolicy"),
-				    json_str_at(tmpl, "spec.restartPolicy"), supported);
-	}
+	return status_zero(rq, obj, members);
 }
 
-static void replicaset_validate_update(struct api_request *rq UNUSED, const struct json *obj,
-				       const struct json *old, struct err **e)
+static struct err *statefulset_prepare_create(struct api_request *rq, struct json *obj)
 {
-	const struct json *sel = json_at(obj, "spec.selector");
+	static const char *const members[] = { "replicas", "availableReplicas", NULL };
 
-	if (!json_equal(sel, json_at(old, "spec.selector")))
-		cause_invalid(e, STR("spec.selector"), sel, "field is immutable");
+	json_for_each(it, json_at(obj, "spec.volumeClaimTemplates")) json_set_str(
+		rq->arena, json_sub(rq->arena, it.val, "status"), "phase", STR("Pending"));
+	return status_zero(rq, obj, members);
+}
+
+static struct err *daemonset_prepare_create(struct api_request *rq, struct json *obj)
+{
+	static const char *const members[] = { "currentNumberScheduled", "numberMisscheduled",
+					       "desiredNumberScheduled", "numberReady", NULL };
+
+	return status_zero(rq, obj, members);
 }
 
 /* Tables */
@@ -155,7 +236,7 @@ static void podtemplate_cell(struct arena *a, const struct json *obj, struct str
 const struct strategy replicaset_strategy = {
 	.generation = true,
 	.set_defaults = replicaset_defaults,
-	.prepare_create = replicaset_prepare_create,
+	.prepare_create = replicas_prepare_create,
 	.validate = replicaset_validate,
 	.validate_update = replicaset_validate_update,
 	.cell = workload_cell,
@@ -163,27 +244,45 @@ const struct strategy replicaset_strategy = {
 
 const struct strategy deployment_strategy = {
 	.generation = true,
+	.set_defaults = deployment_defaults,
+	.validate = deployment_validate,
+	.validate_update = deployment_validate_update,
 	.cell = workload_cell,
 };
 
 const struct strategy daemonset_strategy = {
 	.generation = true,
+	.set_defaults = daemonset_defaults,
+	.prepare_create = daemonset_prepare_create,
+	.validate = daemonset_validate,
+	.validate_update = daemonset_validate_update,
 	.cell = workload_cell,
 };
 
 const struct strategy statefulset_strategy = {
+	.check_name = name_check_dns_label,
 	.generation = true,
+	.set_defaults = statefulset_defaults,
+	.prepare_create = statefulset_prepare_create,
+	.validate = statefulset_validate,
+	.validate_update = statefulset_validate_update,
 	.cell = workload_cell,
 };
 
 const struct strategy replicationcontroller_strategy = {
 	.generation = true,
 	.orphan_by_default = true,
+	.set_defaults = rc_defaults,
+	.prepare_create = replicas_prepare_create,
+	.validate = rc_validate,
+	.validate_update = rc_validate_update,
 	.cell = rc_cell,
 };
 
 const struct strategy podtemplate_strategy = {
 	.generation = true,
 	.delete_returns_obj = true,
+	.set_defaults = podtemplate_defaults,
+	.validate = podtemplate_validate,
 	.cell = podtemplate_cell,
 };

@@ -80,7 +80,7 @@ TEST(limits_are_requested)
 	struct json *spec = parse(a, "{\"containers\":[{\"image\":\"x\",\"resources\":{\"limits\":"
 				     "{\"cpu\":\"1\",\"memory\":\"1Gi\"}}}]}");
 
-	pod_spec_default(a, spec);
+	pod_spec_default_pod(a, spec);
 	assert_str(json_str_at(json_idx(json_get(spec, "containers"), 0), "resources.requests.cpu"),
 		   "1");
 	assert_str(pod_qos_class(spec), "Guaranteed");

@@ -194,7 +194,7 @@ def test_names(api, ns):
     assert c["message"].startswith(
         'Invalid value: "A_b": a lowercase RFC 1123 subdomain must consist of lower case')
     s = status(api.post("/api/v1/namespaces", {"metadata": {"name": "a.b"}}), 422, "Invalid")
-    assert "RFC 1123 label" in s["message"]
+    assert s["message"].endswith("must not contain dots")
     s = status(api.post(f"/api/v1/namespaces/{ns}/services",
                         {"metadata": {"name": "1a"}, "spec": {"ports": [{"port": 1}]}}), 422,
                "Invalid")
