@@ -121,6 +121,8 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 	struct admission ad;
 	bool generated, taken = true;
 
+	if (!rq->managed)
+		rq->managed = managed_create(rq, obj);
 	TRY(metadata_begin_create(rq, obj));
 	generated = str_empty(rq->name) && !str_empty(json_str_at(obj, "metadata.generateName"));
 	metadata_stamp(rq, obj);
