@@ -202,6 +202,87 @@ static bool json_patch_one(struct json_patch *p, const struct json *op)
 	return json_patch_add(p, json_as_str(path), src);
 }
 
+/* ---- why an operation does not apply, as upstream's library says it */
+
+static bool json_patch_has_parent(struct json_patch *p, struct str path, struct json **ret_parent,
+				  struct str *ret_tok)
+{
+	return json_pointer_parent(p->a, json_patch_doc(p), path, ret_parent, ret_tok);
+}
+
+static struct str json_patch_why_key(struct arena *a, const struct json *parent, struct str tok)
+{
+	if (json_is(parent, JSON_OBJECT))
+		return arena_fmt(a, "Unable to remove nonexistent key: " STR_FMT ": missing value",
+				 STR_ARG(tok));
+	return arena_fmt(a, "Unable to access invalid index: " STR_FMT ": invalid index referenced",
+			 STR_ARG(tok));
+}
+
+static struct err *json_patch_why_moved(struct json_patch *p, const char *name, struct str path,
+					struct str from)
+{
+	struct json *parent;
+	struct str tok;
+
+	if (!json_patch_has_parent(p, from, &parent, &tok))
+		return err_new(ERR_INVALID,
+			       "%s operation does not apply: doc is missing from path: " STR_FMT
+			       ": missing value",
+			       name, STR_ARG(from));
+	if (!json_pointer_step(parent, tok))
+		return err_new(ERR_INVALID, "error in %s for path: '" STR_FMT "': " STR_FMT, name,
+			       STR_ARG(tok), STR_ARG(json_patch_why_key(p->a, parent, tok)));
+	return err_new(ERR_INVALID,
+		       "%s operation does not apply: doc is missing destination path: " STR_FMT
+		       ": missing value",
+		       name, STR_ARG(path));
+}
+
+static struct err *json_patch_why(struct json_patch *p, const struct json *op)
+{
+	const char *name = arena_strz(p->a, json_as_str(json_get(op, "op")));
+	struct str path = json_as_str(json_get(op, "path")), tok;
+	bool quoted = str_eqz(str_from(name), "add") || str_eqz(str_from(name), "remove");
+	bool test = str_eqz(str_from(name), "test"), replace = str_eqz(str_from(name), "replace");
+	struct json *parent;
+
+	if (str_eqz(str_from(name), "move") || str_eqz(str_from(name), "copy"))
+		return json_patch_why_moved(p, name, path, json_as_str(json_get(op, "from")));
+	if (!quoted && !test && !replace)
+		return err_new(ERR_INVALID, "Unexpected kind: %s", name);
+	if (!json_is(json_get(op, "path"), JSON_STR))
+		return err_new(ERR_INVALID, "%s operation failed to decode path: missing value",
+			       name);
+	if (!json_patch_has_parent(p, path, &parent, &tok))
+		return err_new(ERR_INVALID,
+			       "%s operation does not apply: %sis missing path: %s" STR_FMT
+			       "%s: missing value",
+			       name, test ? "" : "doc ", quoted ? "\"" : "", STR_ARG(path),
+			       quoted ? "\"" : "");
+	if (test)
+		return err_new(ERR_INVALID, "testing value " STR_FMT " failed: test failed",
+			       STR_ARG(path));
+	if (replace)
+		return err_new(ERR_INVALID,
+			       "replace operation does not apply: doc is missing key: " STR_FMT
+			       ": missing value",
+			       STR_ARG(path));
+	return err_new(ERR_INVALID, "error in %s for path: '" STR_FMT "': " STR_FMT, name,
+		       STR_ARG(path), STR_ARG(json_patch_why_key(p->a, parent, tok)));
+}
+
+struct err *json_patch_apply_why(struct arena *a, const struct json *doc, const struct json *ops,
+				 struct json **ret)
+{
+	struct json_patch p = { .a = a, .root = json_array(a) };
+
+	json_push(p.root, json_copy(a, doc));
+	json_for_each(it, ops) if (!json_patch_one(&p, it.val)) return json_patch_why(&p, it.val);
+	*ret = json_patch_doc(&p);
+	return NULL;
+}
+
 struct err *json_patch_apply(struct arena *a, const struct json *doc, const struct json *ops,
 			     struct json **ret)
 {

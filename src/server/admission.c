@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/admission.h"
 
+#include "api/meta.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/engine.h"
 #include "server/errors.h"
+#include "server/object.h"
 #include "server/server.h"
+#include "json/json.h"
 
 struct str admission_op_name(enum admission_op op)
 {
@@ -74,6 +77,19 @@ struct err *admission_validate(struct apiserver *s, struct admission *ad)
 	return NULL;
 }
 
+/* What a body may leave out because its path says it. */
+static void admission_complete(struct api_request *rq, struct json *obj)
+{
+	struct arena *a = rq->arena;
+
+	if (!json_get(obj, "apiVersion"))
+		json_set_first(a, obj, "apiVersion", json_str(a, object_api_version(rq)));
+	if (!json_get(obj, "kind"))
+		json_set_first(a, obj, "kind", json_str(a, object_kind(rq)));
+	if (rq->ns.n)
+		json_set_str(a, json_sub(a, obj, "metadata"), "namespace", rq->ns);
+}
+
 struct err *admission_run(struct api_request *rq, enum admission_op op, struct json **obj)
 {
 	struct admission ad = {
@@ -90,8 +106,8 @@ struct err *admission_run(struct api_request *rq, enum admission_op op, struct j
 
 	if (!admission_wanted(rq->server, &ad))
 		return NULL;
-	if (op == ADMISSION_CREATE)
-		ad.options = engine_options_json(rq, "CreateOptions");
+	ad.options = engine_options_json(rq, "CreateOptions");
+	admission_complete(rq, ad.obj);
 	TRY(admission_mutate(rq->server, &ad));
 	TRY(admission_validate(rq->server, &ad));
 	*obj = ad.obj;
@@ -100,11 +116,16 @@ struct err *admission_run(struct api_request *rq, enum admission_op op, struct j
 
 struct err *admission_deny(const struct admission *ad, const char *fmt, ...)
 {
-	struct str text;
+	struct str text, name = ad->name;
 	va_list ap;
 
 	va_start(ap, fmt);
 	text = arena_vfmt(ad->rq->arena, fmt, ap);
 	va_end(ap);
-	return error_forbidden(ad->res, ad->name, STR_FMT, STR_ARG(text));
+	/* a name that is still to be made up is told by what it begins with */
+	if (!name.n)
+		name = meta_name(ad->obj);
+	if (!name.n)
+		name = json_str_at(ad->obj, "metadata.generateName");
+	return error_forbidden(ad->res, name.n ? name : STR("Unknown"), STR_FMT, STR_ARG(text));
 }

@@ -58,6 +58,9 @@ MUST_USE SUSPENDS struct err *admission_validate(struct apiserver *s, struct adm
 MUST_USE SUSPENDS struct err *admission_run(struct api_request *rq, enum admission_op op,
 					    struct json **obj);
 
+/* Streams and proxies: their options are in the query. */
+MUST_USE SUSPENDS struct err *admission_connect(struct api_request *rq, struct str container);
+
 /* `pods "p" is forbidden: TEXT`, what a plugin refuses with. */
 MUST_USE struct err *admission_deny(const struct admission *ad, const char *fmt, ...)
 	PRINTF_LIKE(2, 3);

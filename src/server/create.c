@@ -17,6 +17,24 @@
 
 #define CREATE_ATTEMPTS 8
 
+static void engine_delete_options(struct api_request *rq, struct json *o)
+{
+	static const char *const policies[] = { NULL, "Background", "Foreground", "Orphan" };
+	const struct api_options *opt = &rq->opt;
+	struct arena *a = rq->arena;
+
+	if (opt->grace >= 0)
+		json_set_int(a, o, "gracePeriodSeconds", opt->grace);
+	if (opt->propagation != PROPAGATION_UNSET)
+		json_set(a, o, "propagationPolicy", json_strz(a, policies[opt->propagation]));
+	if (opt->orphan_set)
+		json_set_bool(a, o, "orphanDependents", opt->orphan);
+	if (opt->pre_uid.p)
+		json_set_str(a, json_sub(a, o, "preconditions"), "uid", opt->pre_uid);
+	if (opt->pre_rv.p)
+		json_set_str(a, json_sub(a, o, "preconditions"), "resourceVersion", opt->pre_rv);
+}
+
 struct json *engine_options_json(struct api_request *rq, const char *kind)
 {
 	struct json *o = json_object(rq->arena);
@@ -27,6 +45,8 @@ struct json *engine_options_json(struct api_request *rq, const char *kind)
 		json_push(json_sub_array(rq->arena, o, "dryRun"), json_strz(rq->arena, "All"));
 	if (!str_empty(rq->opt.field_manager))
 		json_set_str(rq->arena, o, "fieldManager", rq->opt.field_manager);
+	if (str_eqz(str_from(kind), "DeleteOptions"))
+		engine_delete_options(rq, o);
 	return o;
 }
 
@@ -40,8 +60,7 @@ static struct admission create_admission(struct api_request *rq, struct json *ob
 		.ns = rq->ns,
 		.name = rq->name,
 		.obj = obj,
-		.options = engine_options_json(rq, rq->verb == VERB_PATCH ? "PatchOptions"
-									  : "CreateOptions"),
+		.options = engine_options_json(rq, "CreateOptions"),
 		.dry_run = rq->opt.dry_run,
 	};
 }
@@ -121,22 +140,26 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 	struct admission ad;
 	bool generated, taken = true;
 
-	if (!rq->managed)
-		rq->managed = managed_create(rq, obj);
 	TRY(metadata_begin_create(rq, obj));
-	generated = str_empty(rq->name) && !str_empty(json_str_at(obj, "metadata.generateName"));
-	metadata_stamp(rq, obj);
-	/* upstream generates before admission, so plugins see the name */
-	if (generated)
-		metadata_generate_name(rq, obj);
+	/* a body may leave out what its path says */
+	if (!json_get(obj, "apiVersion"))
+		json_set_first(rq->arena, obj, "apiVersion",
+			       json_str(rq->arena, request_api_version(rq)));
+	if (!json_get(obj, "kind"))
+		json_set_first(rq->arena, obj, "kind", json_str(rq->arena, rq->res->kind));
 	ad = create_admission(rq, obj);
 	if (!rq->bypass_admission) {
 		TRY(admission_mutate(rq->server, &ad));
-		/* what a webhook put in is decoded like what a client sends */
-		if (ad.obj != obj)
-			object_renew(rq, ad.obj);
 		obj = ad.obj;
 	}
+	/* mutating plugins see a name only where the client gave one */
+	if (str_empty(rq->name))
+		rq->name = meta_name(obj);
+	generated = str_empty(rq->name) && !str_empty(json_str_at(obj, "metadata.generateName"));
+	metadata_stamp(rq, obj);
+	if (generated)
+		metadata_generate_name(rq, obj);
+	ad.name = rq->name;
 	if (rq->managed)
 		managed_set(rq->arena, obj, rq->managed);
 	TRY(create_prepare(rq, obj));

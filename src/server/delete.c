@@ -135,7 +135,7 @@ static struct err *delete_admit(struct api_request *rq, const struct json *old)
 		.res = rq->res,
 		.v = rq->v,
 		.ns = rq->ns,
-		.name = rq->name,
+		.name = rq->in_collection ? STR_EMPTY : rq->name,
 		.old = old,
 		.dry_run = rq->opt.dry_run,
 	};

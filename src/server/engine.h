@@ -32,6 +32,12 @@ struct engine_change {
 	MUST_USE struct err *(*make)(struct engine_change *c, struct api_request *rq,
 				     struct json **ret);
 	bool owns; /* apply() says by itself what managedFields shall be */
+	/* What admission sees instead of the object (Scale), and what of it goes back; NULL: none
+	 */
+	struct json *(*show)(struct engine_change *c, struct api_request *rq,
+			     const struct json *obj);
+	void (*take)(struct engine_change *c, struct api_request *rq, const struct json *shown,
+		     struct json *obj);
 };
 
 /* Any change of one object: PUT, PATCH, status, scale, binding. rq->subres decides what may change.
@@ -64,8 +70,6 @@ MUST_USE SUSPENDS struct err *serve_scale(struct api_request *rq);
 
 /* Admission options as a body: {"kind":"CreateOptions",...}. */
 struct json *engine_options_json(struct api_request *rq, const char *kind);
-/* PATCH with the type of server-side apply. */
-bool patch_is_apply(const struct api_request *rq);
 /* The patch's content type; UNSUPPORTED_MEDIA_TYPE unless we know it for this kind. */
 MUST_USE struct err *patch_read_type(struct api_request *rq, struct str *ret);
 /* Applies a patch document of the request's content type to a tree. */

@@ -39,8 +39,8 @@ void cause_not_supported(struct err **e, struct str field, struct str val,
 void cause_forbidden(struct err **e, struct str field, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void cause_duplicate(struct err **e, struct str field, const struct json *val);
 void cause_not_found(struct err **e, struct str field, struct str val);
-void cause_too_many(struct err **e, struct str field, size_t n, size_t max);
 void cause_too_long(struct err **e, struct str field, int64_t max);
+void cause_too_many(struct err **e, struct str field, size_t n, size_t max);
 
 /*
  * `Pod "p" is invalid: [...]`: words the message from the causes collected in e (NULL stays NULL)

@@ -346,6 +346,7 @@ static struct err *doomed_delete(struct api_request *rq, struct str name, struct
 	*one = *rq;
 	one->name = name;
 	one->verb = VERB_DELETE;
+	one->in_collection = true;
 	e = engine_delete(one, &o, &gone);
 	if (e && err_is(e, ERR_NOT_FOUND)) {
 		err_ignore(e, "someone else was faster");

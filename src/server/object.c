@@ -91,18 +91,6 @@ void object_default(struct api_request *rq, struct json *obj)
 		rq->res->strategy->set_defaults(rq, obj);
 }
 
-void object_renew(struct api_request *rq, struct json *obj)
-{
-	const struct schema *schema = resource_schema(rq->server->registry, rq->res, rq->v);
-
-	if (schema) {
-		schema_prune(rq->arena, schema, obj, NULL);
-		schema_default(rq->arena, schema, obj);
-	}
-	if (rq->res->strategy->set_defaults)
-		rq->res->strategy->set_defaults(rq, obj);
-}
-
 void object_validate(struct api_request *rq, const struct json *obj, const struct json *old,
 		     struct err **e)
 {

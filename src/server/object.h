@@ -32,8 +32,6 @@ const struct schema *object_schema(const struct api_request *rq);
 void object_prune(struct api_request *rq, struct json *obj, struct json *unknown);
 /* By the schema, then by the strategy. */
 void object_default(struct api_request *rq, struct json *obj);
-/* Both again, of the whole object, after someone else changed it. */
-void object_renew(struct api_request *rq, struct json *obj);
 /* Violations of the schema are added to *e. old: NULL on create. */
 void object_validate(struct api_request *rq, const struct json *obj, const struct json *old,
 		     struct err **e);

@@ -350,30 +350,6 @@ static struct err *stream_proxy(struct target *t)
 	return stream_join(rq, &resp, kubelet);
 }
 
-static struct err *stream_admit(struct target *t)
-{
-	struct api_request *rq = t->rq;
-	struct admission ad = {
-		.rq = rq,
-		.op = ADMISSION_CONNECT,
-		.res = rq->res,
-		.v = rq->v,
-		.sub = rq->sub,
-		.ns = rq->ns,
-		.name = rq->name,
-	};
-
-	if (!admission_wanted(rq->server, &ad))
-		return NULL;
-	ad.obj = json_object(rq->arena);
-	json_set_str(rq->arena, ad.obj, "kind", rq->subres->kind);
-	json_set_str(rq->arena, ad.obj, "apiVersion", STR("v1"));
-	if (!str_empty(t->container))
-		json_set_str(rq->arena, ad.obj, "container", t->container);
-	TRY(admission_mutate(rq->server, &ad));
-	return admission_validate(rq->server, &ad);
-}
-
 static bool stream_flag(const struct api_request *rq, const char *name)
 {
 	struct str v = http_query_find(&rq->http->query, name);
@@ -415,7 +391,7 @@ struct err *pod_stream(struct api_request *rq)
 	if (str_empty(json_str_at(t.pod, "spec.nodeName")))
 		return err_new(ERR_BAD_REQUEST, "pod " STR_FMT " does not have a host assigned",
 			       STR_ARG(rq->name));
-	TRY(stream_admit(&t));
+	TRY(admission_connect(rq, t.container));
 	if (!http_headers_has_token(&rq->http->headers, "connection", "upgrade"))
 		return err_new(ERR_BAD_REQUEST, "Upgrade request required");
 	TRY(target_node(&t));

@@ -105,6 +105,7 @@ struct api_request {
 	bool created;          /* 201 instead of 200 */
 	struct json *managed;  /* managedFields of what an apply creates, or NULL */
 	void *strategy_data;   /* a strategy's own, over the attempts of one request */
+	bool in_collection;    /* one of those that a deletecollection deletes */
 	bool bypass_admission; /* writes of the server's own bookkeeping */
 };
 

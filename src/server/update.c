@@ -27,6 +27,7 @@
 /* What one attempt works on. */
 struct update {
 	struct api_request *rq;
+	struct engine_change *change;
 	const struct obj *cur;
 	struct json *old, *obj;
 	bool conditional; /* the client named the revision */
@@ -134,8 +135,7 @@ static struct admission update_admission(struct update *u)
 		.name = rq->name,
 		.obj = u->obj,
 		.old = u->old,
-		.options = engine_options_json(rq, rq->verb == VERB_PATCH ? "PatchOptions"
-									  : "UpdateOptions"),
+		.options = engine_options_json(rq, "UpdateOptions"),
 		.dry_run = rq->opt.dry_run,
 	};
 }
@@ -155,17 +155,38 @@ static struct err *update_validate(struct update *u, struct err *e)
 }
 
 /* What the request may change, and who owns what then: as the client made it, not a webhook. */
-static void update_track(struct update *u)
+static struct err *update_track(struct update *u)
 {
 	const struct json *owned = json_path(u->obj, "metadata", "managedFields", NULL);
 
 	update_isolate(u);
 	if (!u->owns)
-		u->managed = managed_track(u->rq, u->obj, u->old);
+		TRY(managed_track(u->rq, u->obj, u->old, &u->managed));
 	else if (owned)
 		u->managed = json_copy(u->rq->arena, owned);
 	if (u->managed || json_path(u->obj, "metadata", "managedFields", NULL))
 		managed_set(u->rq->arena, u->obj, u->managed);
+	return NULL;
+}
+
+static struct json *update_shown(struct update *u, struct json *obj)
+{
+	return u->change->show ? u->change->show(u->change, u->rq, obj) : obj;
+}
+
+static struct err *update_mutate(struct update *u, struct admission *ad)
+{
+	*ad = update_admission(u);
+	ad->obj = update_shown(u, u->obj);
+	ad->old = update_shown(u, u->old);
+	TRY(admission_mutate(u->rq->server, ad));
+	if (u->change->take)
+		u->change->take(u->change, u->rq, ad->obj, u->obj);
+	else
+		u->obj = ad->obj;
+	update_isolate(u);
+	managed_set(u->rq->arena, u->obj, u->managed);
+	return NULL;
 }
 
 /* The steps between the wanted tree and the transaction. */
@@ -178,16 +199,9 @@ static struct err *update_process(struct update *u)
 
 	TRY(metadata_begin_update(rq, u->obj));
 	TRY(update_check_rv(u));
-	update_track(u);
-	ad = update_admission(u);
-	if (!rq->bypass_admission) {
-		TRY(admission_mutate(rq->server, &ad));
-		if (ad.obj != u->obj)
-			object_renew(rq, ad.obj);
-		u->obj = ad.obj;
-		update_isolate(u);
-		managed_set(rq->arena, u->obj, u->managed);
-	}
+	TRY(update_track(u));
+	if (!rq->bypass_admission)
+		TRY(update_mutate(u, &ad));
 	metadata_carry(rq, u->obj, u->old, &e);
 	if (st->prepare_update) {
 		struct err *e2 = st->prepare_update(rq, u->obj, u->old);
@@ -200,10 +214,10 @@ static struct err *update_process(struct update *u)
 	if (!update_is_status(rq))
 		metadata_bump_generation(rq, u->obj, u->old);
 	TRY(update_validate(u, e));
-	ad.obj = u->obj;
-	if (!rq->bypass_admission)
-		TRY(admission_validate(rq->server, &ad));
-	return NULL;
+	if (rq->bypass_admission)
+		return NULL;
+	ad.obj = update_shown(u, u->obj);
+	return admission_validate(rq->server, &ad);
 }
 
 /* Nothing but the times in managedFields. */
@@ -284,7 +298,7 @@ static struct err *update_attempt(struct api_request *rq, struct engine_change *
 {
 	struct store_key key = object_key(rq);
 	_cleanup_obj_ const struct obj *cur = NULL;
-	struct update u = { .rq = rq, .owns = c->owns };
+	struct update u = { .rq = rq, .change = c, .owns = c->owns };
 
 	TRY(store_get(rq->server->store, &key, &cur));
 	if (!cur && c->create && rq->res->strategy->create_on_update && !rq->subres)

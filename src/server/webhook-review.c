@@ -4,6 +4,7 @@
 #include "api/gvk.h"
 #include "api/meta.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/encode.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -16,13 +17,32 @@
 #include "server/server.h"
 #include "json/json.h"
 
-#define REVIEW_MAX_BODY    (6 * 1024 * 1024)
-#define WARNING_MAX_BYTES  256
-#define WARNING_MAX_NUMBER 16
+#define REVIEW_MAX_BODY (6 * 1024 * 1024)
+/* Of an answer that is no AdmissionReview, in messages. */
+#define ERROR_MAX_TEXT 2048
 
 static struct str webhook_name(const struct webhook_call *c)
 {
 	return json_str_at(c->hook, "name");
+}
+
+static bool webhook_ignores(const struct webhook_call *c)
+{
+	return str_eqz(json_str_at(c->hook, "failurePolicy"), "Ignore");
+}
+
+struct err *webhook_internal(struct arena *a, const char *fmt, ...)
+{
+	struct str text;
+	struct err *e;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = arena_vfmt(a, fmt, ap);
+	va_end(ap);
+	e = err_new(ERR_INTERNAL, "Internal error occurred: " STR_FMT, STR_ARG(text));
+	err_add_cause(e, STR_EMPTY, STR_EMPTY, text);
+	return e;
 }
 
 /* ---- the question */
@@ -38,74 +58,101 @@ static struct json *webhook_gvk(struct arena *a, struct str group, struct str ve
 	return j;
 }
 
-/* The body's kind: a subresource may have one of its own. */
-static struct json *webhook_kind(const struct admission *ad, struct arena *a,
-				 const struct resource_version *v)
+static struct json *webhook_kind(const struct admission *ad, const struct hook_view *view)
 {
-	const struct subresource *sub = ad->sub.n ? subresource_find(ad->v, ad->sub) : NULL;
+	struct hook_kind k = hook_kind(ad, view);
 
-	if (sub && sub->kind_version.n)
-		return webhook_gvk(a, sub->kind_group, sub->kind_version, "kind", sub->kind);
-	return webhook_gvk(a, ad->res->group, v->version, "kind",
-			   sub && sub->kind.n ? sub->kind : ad->res->kind);
+	return webhook_gvk(ad->rq->arena, k.group, k.version, "kind", k.kind);
 }
 
-/* A copy in the version that the webhook asked for; conversion is None: only the name changes. */
-static struct json *webhook_object(const struct webhook_call *c, const struct json *obj)
+static struct json *webhook_resource(const struct admission *ad, const struct hook_view *view)
 {
-	struct arena *a = c->ad->rq->arena;
-	struct json *copy;
-
-	if (!obj)
-		return json_null(a);
-	copy = json_copy(a, obj);
-	if (c->v != c->ad->v)
-		json_set_str(a, copy, "apiVersion", gv_format(a, c->ad->res->group, c->v->version));
-	return copy;
+	return webhook_gvk(ad->rq->arena, view->res->group, view->v->version, "resource",
+			   view->res->plural);
 }
 
-static struct json *webhook_question(const struct webhook_call *c, struct str uid)
+/* All of the request but the objects. */
+static struct json *webhook_request(const struct webhook_call *c, struct str uid)
 {
 	const struct admission *ad = c->ad;
+	const struct hook_view own = { ad->res, ad->v };
 	struct arena *a = ad->rq->arena;
-	struct json *review = json_object(a), *rq;
+	struct json *rq = json_object(a);
+	struct str ns = ad->ns;
 
-	json_set_str(a, review, "kind", STR("AdmissionReview"));
-	json_set_str(a, review, "apiVersion", STR("admission.k8s.io/v1"));
-	rq = json_sub(a, review, "request");
 	json_set_str(a, rq, "uid", uid);
-	json_set(a, rq, "kind", webhook_kind(ad, a, c->v));
-	json_set(a, rq, "resource",
-		 webhook_gvk(a, ad->res->group, c->v->version, "resource", ad->res->plural));
+	json_set(a, rq, "kind", webhook_kind(ad, &c->view));
+	json_set(a, rq, "resource", webhook_resource(ad, &c->view));
 	if (ad->sub.n)
 		json_set_str(a, rq, "subResource", ad->sub);
-	json_set(a, rq, "requestKind", webhook_kind(ad, a, ad->v));
-	json_set(a, rq, "requestResource",
-		 webhook_gvk(a, ad->res->group, ad->v->version, "resource", ad->res->plural));
+	json_set(a, rq, "requestKind", webhook_kind(ad, &own));
+	json_set(a, rq, "requestResource", webhook_resource(ad, &own));
 	if (ad->sub.n)
 		json_set_str(a, rq, "requestSubResource", ad->sub);
-	json_set_str(a, rq, "name", ad->name);
-	if (ad->res->namespaced || str_eqz(ad->res->store_name, "namespaces"))
-		json_set_str(a, rq, "namespace", ad->res->namespaced ? ad->ns : ad->name);
+	if (ad->name.n)
+		json_set_str(a, rq, "name", ad->name);
+	if (str_eqz(ad->res->store_name, "namespaces"))
+		ns = ad->name;
+	if (ns.n)
+		json_set_str(a, rq, "namespace", ns);
 	json_set_str(a, rq, "operation", admission_op_name(ad->op));
 	json_set(a, rq, "userInfo", user_to_json(a, &ad->rq->user));
-	json_set(a, rq, "object", webhook_object(c, ad->obj));
-	json_set(a, rq, "oldObject", webhook_object(c, ad->old));
-	json_set_bool(a, rq, "dryRun", ad->dry_run);
-	json_set(a, rq, "options", ad->options ? json_copy(a, ad->options) : json_null(a));
-	return review;
+	return rq;
+}
+
+static void webhook_member(struct buf *b, const char *name, const struct json *v)
+{
+	buf_addf(b, ",\"%s\":", name);
+	if (v)
+		json_write(b, v);
+	else
+		buf_addz(b, "null");
+}
+
+/* Written by hand around the objects, which are not copied. */
+static struct str webhook_question(const struct webhook_call *c, const char *version,
+				   struct str uid)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_addf(&b, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/%s\",",
+		 version);
+	buf_addz(&b, "\"request\":");
+	json_write(&b, webhook_request(c, uid));
+	b.n--; /* its closing brace comes at the end */
+	webhook_member(&b, "object", c->obj);
+	webhook_member(&b, "oldObject", c->old);
+	buf_addf(&b, ",\"dryRun\":%s", c->ad->dry_run ? "true" : "false");
+	webhook_member(&b, "options", c->ad->options);
+	buf_addz(&b, "}}\n");
+	return buf_to_arena(&b, c->ad->rq->arena);
+}
+
+/* The first of the versions it names that we know; NULL: none. */
+static const char *webhook_version(const struct webhook_call *c)
+{
+	json_for_each(it, json_get(c->hook, "admissionReviewVersions"))
+	{
+		if (str_eqz(json_as_str(it.val), "v1"))
+			return "v1";
+		if (str_eqz(json_as_str(it.val), "v1beta1"))
+			return "v1beta1";
+	}
+	return NULL;
 }
 
 /* ---- where to */
 
-/* "https://host:port/path": host, port and path apart. */
+/* "https://host:port/path?query": host, port and path apart. */
 static void webhook_url(struct arena *a, struct str url, struct backend *b, struct str *ret_path)
 {
 	struct str host, name;
+	size_t at;
 
 	str_strip_prefix(&url, STR("https://"));
-	host = str_sub(url, 0, str_find_char(url, '/', 0));
-	*ret_path = host.n < url.n ? str_skip(url, host.n) : STR("/");
+	at = MIN(str_find_char(url, '/', 0), str_find_char(url, '?', 0));
+	host = str_sub(url, 0, at);
+	*ret_path = at < url.n ? str_skip(url, at) : STR("/");
 	name = host;
 	if (str_has_prefix(host, STR("["))) {
 		name = str_sub(host, 1, str_find_char(host, ']', 0));
@@ -121,113 +168,253 @@ static void webhook_url(struct arena *a, struct str url, struct backend *b, stru
 	b->server_name = name;
 }
 
-static struct err *webhook_target(const struct webhook_call *c, struct backend *b,
-				  struct str *ret_path, struct str *ret_url)
+struct webhook_target {
+	struct backend backend;
+	struct str path; /* with the timeout */
+	struct str url;
+	int64_t timeout_s;
+};
+
+static struct err *webhook_resolve(const struct webhook_call *c, const struct json *svc,
+				   struct webhook_target *t, int64_t port)
+{
+	struct str name = json_str_at(svc, "name");
+	struct backend_problem problem = { .reason = NULL };
+	struct err *e =
+		backend_resolve(c->ad->rq->server, c->ad->rq->arena, json_str_at(svc, "namespace"),
+				name, port, &t->backend.address, &problem);
+
+	if (!e || !problem.reason)
+		return e;
+	if (str_eqz(str_from(problem.reason), "ServiceNotFound"))
+		return err_remsg(e, "service \"" STR_FMT "\" not found", STR_ARG(name));
+	if (str_eqz(str_from(problem.reason), "ServicePortError"))
+		return err_remsg(e, "no service port %lld found for service \"" STR_FMT "\"",
+				 (long long)port, STR_ARG(name));
+	return err_remsg(e, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(name));
+}
+
+static struct err *webhook_target(const struct webhook_call *c, struct webhook_target *t)
 {
 	const struct json *cc = json_get(c->hook, "clientConfig"), *svc = json_get(cc, "service");
 	struct arena *a = c->ad->rq->arena;
 	int64_t port = json_int_at(svc, "port", 443);
-	struct str bundle = json_str_at(cc, "caBundle");
+	struct str bundle = json_str_at(cc, "caBundle"), path = STR("/"), ns;
 
-	if (bundle.n && !base64_decode(a, bundle, &b->ca_pem))
+	t->timeout_s = json_int_at(c->hook, "timeoutSeconds", 10);
+	if (bundle.n && !base64_decode(a, bundle, &t->backend.ca_pem))
 		return err_new(ERR_INTERNAL, "caBundle is not base64");
 	if (!svc) {
-		*ret_url = json_str_at(cc, "url");
-		webhook_url(a, *ret_url, b, ret_path);
-		return NULL;
+		t->url = json_str_at(cc, "url");
+		webhook_url(a, t->url, &t->backend, &path);
+		t->url = str_sub(t->url, 0, str_find_char(t->url, '?', 0));
+	} else {
+		ns = json_str_at(svc, "namespace");
+		if (json_str_at(svc, "path").n)
+			path = json_str_at(svc, "path");
+		t->backend.server_name = backend_service_name(a, ns, json_str_at(svc, "name"));
+		t->url = arena_fmt(a, "https://" STR_FMT ":%lld" STR_FMT,
+				   STR_ARG(t->backend.server_name), (long long)port, STR_ARG(path));
 	}
-	*ret_path = json_str_at(svc, "path");
-	if (!ret_path->n)
-		*ret_path = STR("/");
-	b->server_name =
-		backend_service_name(a, json_str_at(svc, "namespace"), json_str_at(svc, "name"));
-	*ret_url = arena_fmt(a, "https://" STR_FMT ":%lld" STR_FMT, STR_ARG(b->server_name),
-			     (long long)port, STR_ARG(*ret_path));
-	return backend_resolve(c->ad->rq->server, a, json_str_at(svc, "namespace"),
-			       json_str_at(svc, "name"), port, &b->address, NULL);
+	t->path = arena_fmt(a, STR_FMT "%stimeout=%llds", STR_ARG(path),
+			    str_contains(path, STR("?")) ? "&" : "?", (long long)t->timeout_s);
+	t->url = arena_fmt(a, STR_FMT "?timeout=%llds", STR_ARG(t->url), (long long)t->timeout_s);
+	return svc ? webhook_resolve(c, svc, t, port) : NULL;
 }
 
 /* ---- the exchange */
 
-static struct err *webhook_post(const struct webhook_call *c, struct json *review,
-				struct json **ret)
+/* The words that clients know for what goes wrong below HTTP. */
+static struct err *webhook_transport(struct arena *a, const struct webhook_target *t, struct err *e)
+{
+	static const struct {
+		const char *ours, *theirs;
+	} rows[] = {
+		{ "refused", "connect: connection refused" },
+		{ "unreachable", "connect: network is unreachable" },
+		{ "No route", "connect: no route to host" },
+	};
+	struct str msg = err_msg(e);
+
+	if (err_is(e, ERR_TIMEOUT))
+		return err_remsg(e, "context deadline exceeded");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (str_contains(msg, str_from(rows[i].ours)))
+			return err_remsg(e, "dial tcp " STR_FMT ": %s", STR_ARG(t->backend.address),
+					 rows[i].theirs);
+	if (str_contains(msg, STR("self-signed")) || str_contains(msg, STR("self signed")) ||
+	    str_contains(msg, STR("unable to get local issuer")) ||
+	    str_contains(msg, STR("unable to verify")))
+		return err_remsg(e, "tls: failed to verify certificate: x509: certificate signed "
+				    "by unknown authority");
+	if (str_contains(msg, STR("connection closed")))
+		return err_remsg(e, "EOF");
+	return err_remsg(e, STR_FMT, STR_ARG(arena_str(a, msg)));
+}
+
+/* A status that is no success, in the words of upstream's client. */
+static struct str webhook_status_text(struct arena *a, int status, struct str body)
+{
+	static const struct {
+		int status;
+		const char *text;
+	} rows[] = {
+		{ 400, "the server rejected our request for an unknown reason" },
+		{ 401, "the server has asked for the client to provide credentials" },
+		{ 404, "the server could not find the requested resource" },
+		{ 405, "the server does not allow this method on the requested resource" },
+		{ 409, "the server reported a conflict" },
+		{ 422, "the server rejected our request due to an error in our request" },
+		{ 429, "the server has received too many requests and has asked us to try again "
+		       "later" },
+		{ 503, "the server is currently unable to handle the request" },
+		{ 504, "the server was unable to return a response in the time allotted, but may "
+		       "still be processing the request" },
+	};
+
+	body = str_trim(str_sub(body, 0, ERROR_MAX_TEXT));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].status == status)
+			return str_from(rows[i].text);
+	if (status == 403 || status == 406 || status == 415)
+		return body.n ? body : STR("unknown");
+	if (status >= 500)
+		return arena_fmt(
+			a,
+			"an error on the server (" STR_FMT
+			") has prevented the request from succeeding",
+			STR_ARG(json_text(a, json_str(a, body.n ? body : STR("unknown")))));
+	return arena_fmt(
+		a,
+		"the server responded with the status code %d but did not return more information",
+		status);
+}
+
+static struct err *webhook_decode(struct arena *a, const struct http_client_response *resp,
+				  struct json **ret)
+{
+	struct err *e;
+
+	if (resp->status < 200 || resp->status > 206) {
+		struct str text = webhook_status_text(a, resp->status, resp->body);
+
+		/* a Status explains itself */
+		e = json_parse(a, resp->body, ret);
+		if (!e && str_eqz(json_str_at(*ret, "kind"), "Status") &&
+		    json_str_at(*ret, "message").n)
+			text = json_str_at(*ret, "message");
+		err_ignore(e, "plain text is what most servers send");
+		return err_new(ERR_INTERNAL, STR_FMT, STR_ARG(text));
+	}
+	if (!resp->body.n)
+		return err_new(ERR_INTERNAL,
+			       "0-length response with status code: %d and content type: " STR_FMT,
+			       resp->status,
+			       STR_ARG(http_headers_find(&resp->headers, "content-type")));
+	e = json_parse(a, resp->body, ret);
+	if (!e)
+		return NULL;
+	return err_remsg(e, "couldn't get version/kind; json parse error: " STR_FMT,
+			 STR_ARG(err_msg(e)));
+}
+
+static struct err *webhook_post(const struct webhook_call *c, struct str body, struct json **ret)
 {
 	struct arena *a = c->ad->rq->arena;
-	int64_t timeout = json_int_at(c->hook, "timeoutSeconds", 10);
 	struct http_client_response resp = { 0 };
-	struct str path = STR_EMPTY, url = STR_EMPTY;
+	struct webhook_target t = { .timeout_s = 0 };
 	struct backend_ref *client = NULL;
-	struct backend b = { 0 };
+	struct http_client_request req = { .method = "POST", .body = body, .has_body = true };
 	struct mono old;
-	struct err *e = webhook_target(c, &b, &path, &url);
+	struct err *e = webhook_target(c, &t);
 
 	if (!e)
-		e = backend_get(c->ad->rq->server, &b, &client);
+		e = backend_get(c->ad->rq->server, &t.backend, &client);
 	if (e)
-		return e;
-	struct http_client_request req = {
-		.method = "POST",
-		.target = arena_fmt(a, STR_FMT "?timeout=%llds", STR_ARG(path), (long long)timeout),
-		.body = json_text(a, review),
-		.has_body = true,
-	};
+		return t.url.n ? err_wrap(e, "Post \"" STR_FMT "\"", STR_ARG(t.url)) : e;
+	req.target = t.path;
 	http_headers_add(a, &req.headers, STR("Content-Type"), STR("application/json"));
 	http_headers_add(a, &req.headers, STR("Accept"), STR("application/json, */*"));
 	http_headers_add(a, &req.headers, STR("User-Agent"), STR("kube-apiserver-admission"));
-	old = fiber_limit_ms(timeout * 1000);
+	old = fiber_limit_ms(t.timeout_s * 1000);
 	e = http_client_do(backend_client(client), a, &req, REVIEW_MAX_BODY, &resp);
 	fiber_restore_deadline(old);
 	backend_put(client);
-	if (e && err_is(e, ERR_TIMEOUT))
-		e = err_remsg(e, "context deadline exceeded");
-	if (e)
-		return err_wrap(e, "Post \"" STR_FMT "?timeout=%llds\"", STR_ARG(url),
-				(long long)timeout);
-	if (resp.status != 200)
-		return err_new(ERR_INTERNAL,
-			       "the server responded with the status code %d but did "
-			       "not return more information",
-			       resp.status);
-	return json_parse(a, resp.body, ret);
+	if (e && !err_is(e, ERR_CANCELED))
+		e = err_wrap(webhook_transport(a, &t, e), "Post \"" STR_FMT "\"", STR_ARG(t.url));
+	return e ? e : webhook_decode(a, &resp, ret);
 }
 
 /* ---- the answer */
 
-static struct err *webhook_check_answer(const struct json *review, struct str uid)
+static struct err *webhook_check_patch(const struct webhook_call *c, const struct json *r)
 {
-	struct str api = json_str_at(review, "apiVersion"), kind = json_str_at(review, "kind");
-	const struct json *r = json_get(review, "response");
-	struct str group = STR_EMPTY, version = STR_EMPTY;
+	const struct json *type = json_get(r, "patchType");
+	bool patch = json_str_at(r, "patch").n != 0;
 
-	if (!str_eqz(api, "admission.k8s.io/v1") || !str_eqz(kind, "AdmissionReview")) {
-		if (api.n)
-			gv_parse(api, &group, &version);
+	if (!c->mutating && patch)
+		return err_new(ERR_INTERNAL, "validating webhook may not return response.patch");
+	if (!c->mutating && !json_is_null(type))
 		return err_new(ERR_INTERNAL,
-			       "received invalid webhook response: expected webhook response of "
-			       "admission.k8s.io/v1, Kind=AdmissionReview, got " STR_FMT "/" STR_FMT
-			       ", Kind=" STR_FMT,
-			       STR_ARG(group), STR_ARG(version), STR_ARG(kind));
-	}
+			       "validating webhook may not return response.patchType");
+	if (patch && json_is_null(type))
+		return err_new(ERR_INTERNAL,
+			       "webhook returned response.patch but not response.patchType");
+	if (!patch && !json_is_null(type))
+		return err_new(ERR_INTERNAL,
+			       "webhook returned response.patchType but not response.patch");
+	if (patch && !json_as_str(type).n)
+		return err_new(ERR_INTERNAL, "webhook returned invalid response.patchType of \"\"");
+	return NULL;
+}
+
+/* Words for a group, version and kind as upstream prints them. */
+static struct str webhook_gvk_text(struct arena *a, const struct json *review)
+{
+	struct str api = json_str_at(review, "apiVersion"), group = STR_EMPTY, version = STR_EMPTY;
+
+	if (api.n)
+		gv_parse(api, &group, &version);
+	return arena_fmt(a, STR_FMT "/" STR_FMT ", Kind=" STR_FMT, STR_ARG(group), STR_ARG(version),
+			 STR_ARG(json_str_at(review, "kind")));
+}
+
+static struct err *webhook_check_answer(const struct webhook_call *c, const char *version,
+					const struct json *review, struct str uid)
+{
+	const struct json *r = json_get(review, "response");
+	struct str got = webhook_gvk_text(c->ad->rq->arena, review);
+
 	if (!json_is(r, JSON_OBJECT))
-		return err_new(ERR_INTERNAL,
-			       "received invalid webhook response: webhook response was absent");
+		return err_new(ERR_INTERNAL, "webhook response was absent");
+	if (str_eqz(str_from(version), "v1beta1"))
+		return NULL;
 	if (!str_eq(json_str_at(r, "uid"), uid))
 		return err_new(ERR_INTERNAL,
-			       "received invalid webhook response: expected response.uid=\"" STR_FMT
-			       "\", got \"" STR_FMT "\"",
+			       "expected response.uid=\"" STR_FMT "\", got \"" STR_FMT "\"",
 			       STR_ARG(uid), STR_ARG(json_str_at(r, "uid")));
-	if (json_str_at(r, "patch").n && !json_str_at(r, "patchType").n)
-		return err_new(ERR_INTERNAL, "received invalid webhook response: webhook returned "
-					     "response.patch but not response.patchType");
-	if (json_str_at(r, "patchType").n && !json_str_at(r, "patch").n)
-		return err_new(ERR_INTERNAL, "received invalid webhook response: webhook returned "
-					     "response.patchType but not response.patch");
-	if (json_str_at(r, "patchType").n && !str_eqz(json_str_at(r, "patchType"), "JSONPatch"))
+	if (!str_eqz(got, "admission.k8s.io/v1, Kind=AdmissionReview"))
 		return err_new(ERR_INTERNAL,
-			       "received invalid webhook response: webhook returned invalid "
-			       "response.patchType of \"" STR_FMT "\"",
-			       STR_ARG(json_str_at(r, "patchType")));
-	return NULL;
+			       "expected webhook response of admission.k8s.io/v1, "
+			       "Kind=AdmissionReview, got " STR_FMT,
+			       STR_ARG(got));
+	return webhook_check_patch(c, r);
+}
+
+static void webhook_denied_details(struct err *e, const struct json *status)
+{
+	const struct json *d = json_get(status, "details");
+
+	if (!d)
+		return;
+	err_details(e, json_str_at(d, "group"), json_str_at(d, "kind"), json_str_at(d, "name"));
+	if (json_str_at(d, "uid").n)
+		err_uid(e, json_str_at(d, "uid"));
+	if (json_int_at(d, "retryAfterSeconds", 0) > 0)
+		err_retry_after(e, (int)json_int_at(d, "retryAfterSeconds", 0));
+	json_for_each(it, json_get(d, "causes"))
+		err_add_cause(e, json_str_at(it.val, "field"), json_str_at(it.val, "reason"),
+			      json_str_at(it.val, "message"));
 }
 
 static struct err *webhook_denied(const struct webhook_call *c, const struct json *status)
@@ -248,27 +435,12 @@ static struct err *webhook_denied(const struct webhook_call *c, const struct jso
 			    "admission webhook \"" STR_FMT
 			    "\" denied the request without explanation",
 			    STR_ARG(name));
-	if (code < 400 || code > 599)
+	if (code < 400 || code > 999)
 		code = 400;
 	e = err_recode(e, err_code_from_reason(reason, (int)code));
 	e = err_set_status(err_set_reason(e, reason), (int)code);
-	json_for_each(it, json_at(status, "details.causes"))
-		err_add_cause(e, json_str_at(it.val, "field"), json_str_at(it.val, "reason"),
-			      json_str_at(it.val, "message"));
+	webhook_denied_details(e, status);
 	return e;
-}
-
-static void webhook_warnings(const struct webhook_call *c, const struct json *warnings)
-{
-	json_for_each(it, warnings)
-	{
-		struct str w = json_as_str(it.val);
-
-		if (it.i == WARNING_MAX_NUMBER)
-			break;
-		w.n = MIN(w.n, WARNING_MAX_BYTES);
-		request_warn(c->ad->rq, STR_FMT, STR_ARG(w));
-	}
 }
 
 static struct err *webhook_patch(const struct webhook_call *c, const struct json *r,
@@ -280,53 +452,67 @@ static struct err *webhook_patch(const struct webhook_call *c, const struct json
 	if (!text.n)
 		return NULL;
 	if (!base64_decode(a, text, &ops))
-		return err_new(ERR_INTERNAL, "received invalid webhook response: the patch is not "
-					     "base64");
-	return json_parse(a, ops, ret);
+		return err_new(ERR_INTERNAL, "illegal base64 data in the patch");
+	TRY(json_parse(a, ops, ret));
+	if (!json_is(*ret, JSON_ARRAY))
+		return err_new(ERR_INTERNAL,
+			       "json: cannot unmarshal %s into Go value of type jsonpatch.Patch",
+			       json_type_name(*ret));
+	if (!json_len(*ret))
+		return NULL;
+	if (!json_str_at(r, "patchType").n || str_eqz(json_str_at(r, "patchType"), "JSONPatch"))
+		return NULL;
+	return err_new(ERR_INTERNAL, "unsupported patch type \"" STR_FMT "\"",
+		       STR_ARG(json_str_at(r, "patchType")));
 }
 
 /* A failed call: let through, or refuse as upstream words it. */
-static struct err *webhook_failed(const struct webhook_call *c, struct err *e, bool called)
+static struct err *webhook_failed(const struct webhook_call *c, struct err *e, const char *how)
 {
-	struct str name = webhook_name(c);
 	struct arena *a = c->ad->rq->arena;
 	struct str text;
 
 	if (err_is(e, ERR_CANCELED))
 		return e;
-	if (str_eqz(json_str_at(c->hook, "failurePolicy"), "Ignore")) {
+	if (webhook_ignores(c)) {
 		err_log(NULL, LOG_WARN, "webhook failed, its failurePolicy lets the request pass",
 			e);
 		return NULL;
 	}
-	text = arena_fmt(a, "failed calling webhook \"" STR_FMT "\": %s" STR_FMT, STR_ARG(name),
-			 called ? "" : "failed to call webhook: ", STR_ARG(err_msg(e)));
+	text = arena_fmt(a, "failed calling webhook \"" STR_FMT "\": %s" STR_FMT,
+			 STR_ARG(webhook_name(c)), how, STR_ARG(err_msg(e)));
 	err_free(e);
-	e = err_new(ERR_INTERNAL, "Internal error occurred: " STR_FMT, STR_ARG(text));
-	err_add_cause(e, STR_EMPTY, STR_EMPTY, text);
-	return e;
+	return webhook_internal(a, STR_FMT, STR_ARG(text));
 }
 
 struct err *webhook_review(const struct webhook_call *c, struct json **ret_patch)
 {
 	struct arena *a = c->ad->rq->arena;
+	const char *version = webhook_version(c);
 	struct str uid = rand_uuid(a);
 	struct json *review = NULL;
 	const struct json *r;
 	struct err *e;
 
 	*ret_patch = NULL;
-	e = webhook_post(c, webhook_question(c, uid), &review);
+	if (!version)
+		return webhook_failed(c,
+				      err_new(ERR_INTERNAL,
+					      "webhook does not accept known AdmissionReview "
+					      "versions (v1, v1beta1)"),
+				      "could not create admission objects: ");
+	e = webhook_post(c, webhook_question(c, version, uid), &review);
 	if (e)
-		return webhook_failed(c, e, false);
-	e = webhook_check_answer(review, uid);
+		return webhook_failed(c, e, "failed to call webhook: ");
+	e = webhook_check_answer(c, version, review, uid);
+	if (e)
+		return webhook_failed(c, e, "received invalid webhook response: ");
 	r = json_get(review, "response");
-	if (!e && c->mutating)
-		e = webhook_patch(c, r, ret_patch);
-	if (e)
-		return webhook_failed(c, e, true);
-	webhook_warnings(c, json_get(r, "warnings"));
+	json_for_each(it, json_get(r, "warnings")) if (json_as_str(it.val).n)
+		request_warn(c->ad->rq, STR_FMT, STR_ARG(json_as_str(it.val)));
 	if (!json_bool_at(r, "allowed", false))
 		return webhook_denied(c, json_get(r, "status"));
-	return NULL;
+	if (c->mutating)
+		e = webhook_patch(c, r, ret_patch);
+	return e ? webhook_failed(c, e, "received undecodable patch in webhook response: ") : NULL;
 }

@@ -4,17 +4,20 @@
 /* One call of one webhook: the AdmissionReview there and back. */
 
 #include "base/str.h"
+#include "server/hook-match.h"
 
 struct admission;
 struct err;
 struct json;
-struct resource_version;
 
 struct webhook_call {
 	struct admission *ad;
-	const struct json *hook;          /* the webhook's configuration */
-	const struct resource_version *v; /* the version it wants objects in */
+	const struct json *hook; /* the webhook's configuration */
+	struct str config;       /* the name of the object it is in */
+	struct hook_view view;   /* what it wants to see */
+	const struct json *obj, *old;
 	bool mutating;
+	size_t index; /* of the hooks of this request */
 };
 
 /*
@@ -22,3 +25,5 @@ struct webhook_call {
  * *ret_patch: the JSON patch of a mutating webhook, NULL for none.
  */
 MUST_USE SUSPENDS struct err *webhook_review(const struct webhook_call *c, struct json **ret_patch);
+/* `Internal error occurred: TEXT`, with TEXT as a cause. */
+MUST_USE struct err *webhook_internal(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -3,18 +3,18 @@
 
 #include <stdlib.h>
 
-#include "api/gvk.h"
 #include "api/meta.h"
-#include "api/names.h"
-#include "api/selector.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/fiber.h"
 #include "server/admission.h"
 #include "server/errors.h"
+#include "server/hook-match.h"
 #include "server/mirror.h"
 #include "server/object.h"
 #include "server/server.h"
-#include "server/table.h"
 #include "server/webhook-review.h"
 #include "json/json.h"
 #include "json/patch.h"
@@ -22,159 +22,117 @@
 #define MUTATING   "mutatingwebhookconfigurations.admissionregistration.k8s.io"
 #define VALIDATING "validatingwebhookconfigurations.admissionregistration.k8s.io"
 
+/* ---- configurations, prepared */
+
+struct hook {
+	const struct json *json;
+	struct hook_selectors selectors;
+	struct str key; /* CONFIGURATION/NAME */
+	bool equivalent, again;
+};
+
+/* One object. Requests that are under way hold it while it changes. */
+struct hooks {
+	unsigned refs;
+	struct arena *arena;
+	const struct obj *obj;
+	struct hook *v;
+	size_t n;
+};
+
+/* All objects of one kind. */
+struct hook_set {
+	struct mirror mirror;
+	struct map configs; /* name -> struct hooks */
+	struct hook_cache cache;
+};
+
 static struct webhooks {
 	struct admission_plugin plugin;
-	struct mirror mutating, validating;
+	struct hook_set mutating, validating;
 } webhooks;
 
-/* ---- rules */
-
-static bool webhook_list_has(const struct json *list, struct str val)
+static void hooks_unref(void *p)
 {
-	json_for_each(it, list) if (str_eqz(json_as_str(it.val), "*") ||
-				    str_eq(json_as_str(it.val), val)) return true;
-	return false;
+	struct hooks *h = p;
+
+	if (!h || --h->refs)
+		return;
+	obj_unref(h->obj);
+	arena_free(h->arena);
+	free(h);
 }
 
-/* RESOURCE or RESOURCE/SUBRESOURCE, each of which may be a star; a star alone is no subresource. */
-static bool webhook_resource_fits(struct str pattern, struct str resource, struct str sub)
+static struct err *hook_prepare(struct hooks *h, struct hook *k, const struct json *json)
 {
-	struct str res;
-	bool has_sub = str_contains(pattern, STR("/"));
+	struct str name = json_str_at(json, "name");
 
-	str_cut(&pattern, '/', &res);
-	if (!str_eqz(res, "*") && !str_eq(res, resource))
-		return false;
-	if (!has_sub)
-		return !sub.n;
-	return str_eqz(pattern, "*") || str_eq(pattern, sub);
+	k->json = json;
+	k->key = arena_fmt(h->arena, STR_FMT "/" STR_FMT, STR_ARG(h->obj->name), STR_ARG(name));
+	k->equivalent = !str_eqz(json_str_at(json, "matchPolicy"), "Exact");
+	k->again = str_eqz(json_str_at(json, "reinvocationPolicy"), "IfNeeded");
+	return hook_selectors_parse(h->arena, json, &k->selectors);
 }
 
-static bool webhook_scope_fits(const struct json *rule, bool namespaced)
+static struct hooks *hooks_new(const struct obj *o)
 {
-	struct str scope = json_str_at(rule, "scope");
+	const struct json *list = json_get(obj_tree(o), "webhooks");
+	struct hooks *h = mem_new(struct hooks);
 
-	if (str_eqz(scope, "Namespaced"))
-		return namespaced;
-	if (str_eqz(scope, "Cluster"))
-		return !namespaced;
-	return true;
-}
+	h->refs = 1;
+	h->arena = arena_new();
+	h->obj = obj_ref(o);
+	h->v = arena_array(h->arena, json_len(list) + 1, sizeof(*h->v));
+	json_for_each(it, list)
+	{
+		struct err *e = hook_prepare(h, &h->v[h->n], it.val);
 
-static bool webhook_rule_fits(const struct json *rule, const struct admission *ad,
-			      struct str version)
-{
-	bool found = false;
-
-	if (!webhook_list_has(json_get(rule, "operations"), admission_op_name(ad->op)) ||
-	    !webhook_list_has(json_get(rule, "apiGroups"), ad->res->group) ||
-	    !webhook_list_has(json_get(rule, "apiVersions"), version) ||
-	    !webhook_scope_fits(rule, ad->res->namespaced))
-		return false;
-	json_for_each(it, json_get(rule, "resources")) found |=
-		webhook_resource_fits(json_as_str(it.val), ad->res->plural, ad->sub);
-	return found;
-}
-
-/* The version in which the webhook wants to see the object; NULL: not at all. */
-static const struct resource_version *webhook_version(const struct json *hook,
-						      const struct admission *ad)
-{
-	const struct json *rules = json_get(hook, "rules");
-
-	json_for_each(it, rules) if (webhook_rule_fits(it.val, ad, ad->v->version)) return ad->v;
-	if (str_eqz(json_str_at(hook, "matchPolicy"), "Exact"))
-		return NULL;
-	for (size_t i = 0; i < ad->res->n_versions; i++) {
-		const struct resource_version *v = &ad->res->versions[i];
-
-		if (!v->served || v == ad->v)
-			continue;
-		json_for_each(it, rules) if (webhook_rule_fits(it.val, ad, v->version)) return v;
+		if (e)
+			err_log(NULL, LOG_WARN, "a stored webhook cannot be used", e);
+		else
+			h->n++;
 	}
-	return NULL;
+	return h;
 }
 
-/* ---- selectors */
-
-static struct err *webhook_selector(const struct admission *ad, const struct json *hook,
-				    const char *member, struct selector **ret)
+static void hook_set_changed(struct mirror *m, const struct obj *old, const struct obj *new)
 {
-	const struct json *sel = json_get(hook, member);
-	struct json *empty = json_object(ad->rq->arena);
+	struct hook_set *s = container_of(m, struct hook_set, mirror);
 
-	return label_selector_from_json(ad->rq->arena, sel ? sel : empty, ret);
+	if (old)
+		hooks_unref(map_del(&s->configs, old->name));
+	if (new)
+		map_put(&s->configs, new->name, hooks_new(new));
+	hook_cache_clear(&s->cache);
 }
 
-static struct err *webhook_namespace_labels(const struct admission *ad, const struct json **ret)
+static int hooks_by_name(const void *x, const void *y)
 {
-	bool is_ns = str_eqz(ad->res->store_name, "namespaces");
-	struct json *ns = NULL;
+	const struct hooks *const *a = x, *const *b = y;
 
-	*ret = NULL;
-	if (is_ns && ad->op != ADMISSION_DELETE) {
-		*ret = meta_labels(ad->obj);
-		return NULL;
-	}
-	TRY(local_get_json(ad->rq->server, ad->rq->arena, "namespaces", STR_EMPTY,
-			   is_ns ? ad->name : ad->ns, &ns));
-	*ret = meta_labels(ns);
-	return NULL;
+	return str_cmp((*a)->obj->name, (*b)->obj->name);
 }
 
-static struct err *webhook_selected(const struct admission *ad, const struct json *hook, bool *ret)
+/* By name, held by the arena: they may change while we wait for an answer. */
+static struct hooks **hook_set_list(const struct hook_set *s, struct arena *a, size_t *ret_n)
 {
-	struct selector *objects = NULL, *namespaces = NULL;
-	const struct json *labels;
-
-	*ret = false;
-	TRY(webhook_selector(ad, hook, "objectSelector", &objects));
-	if (!selector_empty(objects) &&
-	    !(ad->obj && selector_matches(objects, meta_labels(ad->obj))) &&
-	    !(ad->old && selector_matches(objects, meta_labels(ad->old))))
-		return NULL;
-	TRY(webhook_selector(ad, hook, "namespaceSelector", &namespaces));
-	if (!selector_empty(namespaces) &&
-	    (ad->res->namespaced || str_eqz(ad->res->store_name, "namespaces"))) {
-		TRY(webhook_namespace_labels(ad, &labels));
-		if (!selector_matches(namespaces, labels))
-			return NULL;
-	}
-	*ret = true;
-	return NULL;
-}
-
-/* ---- the chain */
-
-static int webhook_by_name(const void *x, const void *y)
-{
-	const struct obj *const *a = x, *const *b = y;
-
-	return str_cmp((*a)->name, (*b)->name);
-}
-
-/* Configurations by name, held by the arena: they may change while we wait for an answer. */
-static void webhook_unref_obj(void *p)
-{
-	obj_unref(p);
-}
-
-static const struct obj **webhook_configs(struct arena *a, const struct mirror *m, size_t *ret_n)
-{
-	const struct obj **v = arena_array(a, m->objs.n + 1, sizeof(*v));
+	struct hooks **v = arena_array(a, s->configs.n + 1, sizeof(*v));
 	size_t n = 0;
 
-	map_for_each(e, &m->objs) {
-		v[n++] = obj_ref(e->val);
-		arena_defer(a, webhook_unref_obj, e->val);
+	map_for_each(e, &s->configs) {
+		v[n] = e->val;
+		v[n]->refs++;
+		arena_defer(a, hooks_unref, v[n++]);
 	}
 	if (n)
-		qsort(v, n, sizeof(*v), webhook_by_name);
+		qsort(v, n, sizeof(struct hooks *), hooks_by_name);
 	*ret_n = n;
 	return v;
 }
 
-static struct err *webhook_dry_run(const struct admission *ad, const struct json *hook)
+/* ---- whether to call */
+
+static struct err *hook_dry_run(const struct admission *ad, const struct json *hook)
 {
 	struct str effects = json_str_at(hook, "sideEffects");
 
@@ -185,218 +143,259 @@ static struct err *webhook_dry_run(const struct admission *ad, const struct json
 		       STR_ARG(json_str_at(hook, "name")));
 }
 
-static struct err *webhook_apply(struct admission *ad, const struct resource_version *v,
-				 const struct json *patch, bool *ret_changed)
+/* Fills in the call; *ret_call: it is to be made. */
+static struct err *hook_should_call(struct admission *ad, const struct hook *k,
+				    struct webhook_call *c, bool *ret_call)
 {
-	struct arena *a = ad->rq->arena;
-	struct json *next = NULL;
-	struct str api_version = json_str_at(ad->obj, "apiVersion");
-	struct err *e;
-
-	e = json_patch_apply(a, ad->obj, patch, &next);
-	if (e)
-		return err_recode(err_wrap(e, "Internal error occurred"), ERR_INTERNAL);
-	if (!json_is(next, JSON_OBJECT))
-		return err_new(ERR_INTERNAL, "Internal error occurred: the patch left no object");
-	if (api_version.n)
-		json_set_str(a, next, "apiVersion", api_version);
-	if (json_equal(next, ad->obj))
+	*ret_call = false;
+	c->ad = ad;
+	c->hook = k->json;
+	c->view = hook_match_rules(json_get(k->json, "rules"), ad, k->equivalent, false);
+	if (!c->view.v)
 		return NULL;
-	ad->obj = next;
-	/* what the webhook added gets the treatment of what a client sent */
-	if (!ad->sub.n) {
-		object_prune(ad->rq, ad->obj, NULL);
-		object_default(ad->rq, ad->obj);
-	}
-	*ret_changed = true;
+	return hook_selected(ad, &k->selectors, ret_call);
+}
+
+static struct err *hook_objects(struct webhook_call *c)
+{
+	struct json *obj = NULL, *old = NULL;
+
+	TRY(hook_view_obj(c->ad, &c->view, c->ad->obj, &obj));
+	TRY(hook_view_obj(c->ad, &c->view, c->ad->old, &old));
+	c->obj = obj;
+	c->old = old;
 	return NULL;
 }
 
-static struct err *webhook_call_one(struct admission *ad, const struct json *hook, bool mutating,
-				    bool *ret_called, bool *ret_changed)
-{
-	struct webhook_call c = { .ad = ad, .hook = hook, .mutating = mutating };
-	struct json *patch = NULL;
-	bool selected = false;
+/* ---- mutating: one after the other */
 
-	c.v = webhook_version(hook, ad);
-	if (!c.v)
-		return NULL;
-	TRY(webhook_selected(ad, hook, &selected));
-	if (!selected)
-		return NULL;
-	TRY(webhook_dry_run(ad, hook));
-	*ret_called = true;
-	TRY(webhook_review(&c, &patch));
-	return patch && ad->obj ? webhook_apply(ad, c.v, patch, ret_changed) : NULL;
-}
-
-/* Which webhooks ran, and after which change: for the second pass. */
-struct webhook_pass {
-	struct json *called; /* [config, webhook] -> number of changes seen before its call ended */
-	size_t changes;
+/* What a request remembers between its two passes. */
+struct mutation {
+	struct json *called; /* keys of those that may be called again, once something changed */
+	struct json *again;  /* keys of those that must be */
+	const struct json *output;
+	size_t index;
 };
 
-static struct err *webhook_mutate_all(struct admission *ad, struct webhook_pass *p, bool again)
+static struct mutation *mutation_of(struct admission *ad)
 {
 	struct arena *a = ad->rq->arena;
-	const struct obj **v;
-	size_t n;
+	struct mutation *m = ad->webhooks;
 
-	v = webhook_configs(a, &webhooks.mutating, &n);
-	for (size_t i = 0; i < n; i++) {
-		json_for_each(it, json_get(obj_tree(v[i]), "webhooks"))
-		{
-			struct str key = arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(v[i]->name),
-						   STR_ARG(json_str_at(it.val, "name")));
-			const struct json *seen = json_get_s(p->called, key);
-			bool called = false, changed = false;
+	if (m)
+		return m;
+	m = ad->webhooks = arena_new_obj(a, struct mutation);
+	m->called = json_object(a);
+	m->again = json_object(a);
+	return m;
+}
 
-			if (again &&
-			    (!str_eqz(json_str_at(it.val, "reinvocationPolicy"), "IfNeeded") ||
-			     !seen || json_as_int(seen, 0) == (int64_t)p->changes))
-				continue;
-			TRY(webhook_call_one(ad, it.val, true, &called, &changed));
-			p->changes += changed;
-			if (called)
-				json_set_s(a, p->called, key, json_int(a, (int64_t)p->changes));
-		}
+static void mutation_recall(struct arena *a, struct mutation *m)
+{
+	json_for_each(it, m->called) json_set_s(a, m->again, it.key, json_null(a));
+	m->called = json_object(a);
+}
+
+static struct err *mutation_apply(const struct webhook_call *c, const struct json *patch,
+				  bool *ret_changed)
+{
+	struct admission *ad = c->ad;
+	struct arena *a = ad->rq->arena;
+	struct json *next = NULL;
+	struct err *e;
+
+	if (!json_len(patch))
+		return NULL;
+	if (!c->obj)
+		return webhook_internal(a,
+					"admission webhook \"" STR_FMT
+					"\" attempted to modify the object, which is not supported "
+					"for this operation",
+					STR_ARG(json_str_at(c->hook, "name")));
+	e = json_patch_apply_why(a, c->obj, patch, &next);
+	if (e) {
+		struct str text = arena_str(a, err_msg(e));
+
+		err_free(e);
+		return webhook_internal(a, STR_FMT, STR_ARG(text));
 	}
-	return NULL;
+	if (!json_is(next, JSON_OBJECT))
+		return webhook_internal(a, "the patch of webhook \"" STR_FMT "\" left no object",
+					STR_ARG(json_str_at(c->hook, "name")));
+	/* what it is, is not the webhook's to say */
+	json_set(a, next, "kind", json_copy(a, json_get(c->obj, "kind")));
+	json_set(a, next, "apiVersion", json_copy(a, json_get(c->obj, "apiVersion")));
+	*ret_changed = !json_equal(next, c->obj);
+	if (!*ret_changed)
+		return NULL;
+	/* what the webhook added gets the treatment of what a client sent */
+	hook_renew(ad, &c->view, next);
+	return hook_unview(ad, &c->view, next, &ad->obj);
+}
+
+static struct err *mutation_call(struct admission *ad, struct mutation *m, struct webhook_call *c,
+				 const struct hook *k)
+{
+	struct arena *a = ad->rq->arena;
+	struct json *patch = NULL;
+	bool changed = false;
+	struct err *e;
+
+	TRY(hook_dry_run(ad, k->json));
+	TRY(hook_objects(c));
+	c->mutating = true;
+	c->index = m->index++;
+	e = webhook_review(c, &patch);
+	if (!e && patch)
+		e = mutation_apply(c, patch, &changed);
+	if (changed) {
+		mutation_recall(a, m);
+		ad->reinvoke = true;
+	}
+	if (k->again)
+		json_set_s(a, m->called, k->key, json_null(a));
+	return e;
 }
 
 static struct err *webhook_mutate(struct admission_plugin *pl UNUSED, struct admission *ad)
 {
-	struct webhook_pass p = { .called = json_object(ad->rq->arena) };
+	struct arena *a = ad->rq->arena;
+	struct mutation *m;
+	struct hooks **v;
+	size_t n;
 
-	if (!webhooks.mutating.objs.n)
+	v = hook_set_list(&webhooks.mutating, a, &n);
+	if (!n)
 		return NULL;
-	TRY(webhook_mutate_all(ad, &p, false));
-	return p.changes ? webhook_mutate_all(ad, &p, true) : NULL;
+	m = mutation_of(ad);
+	if (ad->reinvoked && !json_equal(ad->obj, m->output))
+		mutation_recall(a, m);
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < v[i]->n; j++) {
+			struct webhook_call c = { .config = v[i]->obj->name };
+			const struct hook *k = &v[i]->v[j];
+			bool call = false;
+
+			TRY(hook_should_call(ad, k, &c, &call));
+			/* nobody is called for the first time in the second pass */
+			if (!call || (ad->reinvoked && !json_get_s(m->again, k->key)))
+				continue;
+			TRY(mutation_call(ad, m, &c, k));
+		}
+	}
+	m->output = ad->obj ? json_copy(a, ad->obj) : NULL;
+	return NULL;
+}
+
+/* ---- validating: all at once */
+
+struct validation {
+	struct webhook_call call;
+	struct err *e;
+	struct validation *next;
+};
+
+static struct err *validation_run(void *arg)
+{
+	struct validation *v = arg;
+	struct json *patch = NULL;
+
+	v->e = hook_dry_run(v->call.ad, v->call.hook);
+	if (!v->e)
+		v->e = webhook_review(&v->call, &patch);
+	return NULL;
+}
+
+static struct err *validation_add(struct admission *ad, const struct hooks *h, const struct hook *k,
+				  struct validation ***tail, size_t index)
+{
+	struct webhook_call c = { .config = h->obj->name, .index = index };
+	struct validation *v;
+	bool call = false;
+
+	TRY(hook_should_call(ad, k, &c, &call));
+	if (!call)
+		return NULL;
+	TRY(hook_objects(&c));
+	v = arena_new_obj(ad->rq->arena, struct validation);
+	v->call = c;
+	**tail = v;
+	*tail = &v->next;
+	return NULL;
+}
+
+/* The first denial in the order of their names; the others are dropped. */
+static struct err *validation_result(struct validation *first, struct err *joined)
+{
+	struct err *e = joined;
+
+	for (struct validation *v = first; v; v = v->next) {
+		if (!e)
+			e = v->e;
+		else
+			err_free(v->e);
+		v->e = NULL;
+	}
+	return e;
+}
+
+static struct err *validation_all(struct validation *first)
+{
+	struct fiber_group *g;
+
+	if (!first->next) {
+		err_ignore(validation_run(first), "it never fails");
+		return validation_result(first, NULL);
+	}
+	g = fiber_group_new();
+	for (struct validation *v = first; v; v = v->next)
+		fiber_group_add(g, "webhook", validation_run, v);
+	return validation_result(first, fiber_group_join(g));
 }
 
 static struct err *webhook_validate(struct admission_plugin *pl UNUSED, struct admission *ad)
 {
-	const struct obj **v;
+	struct validation *first = NULL, **tail = &first;
+	struct hooks **v;
 	size_t n;
 
-	v = webhook_configs(ad->rq->arena, &webhooks.validating, &n);
-	for (size_t i = 0; i < n; i++) {
-		json_for_each(it, json_get(obj_tree(v[i]), "webhooks"))
-		{
-			bool called = false, changed = false;
-
-			TRY(webhook_call_one(ad, it.val, false, &called, &changed));
-		}
-	}
-	return NULL;
+	v = hook_set_list(&webhooks.validating, ad->rq->arena, &n);
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < v[i]->n; j++)
+			TRY(validation_add(ad, v[i], &v[i]->v[j], &tail, j));
+	return first ? validation_all(first) : NULL;
 }
 
-static bool webhook_mirror_wants(const struct mirror *m, const struct admission *ad)
+/* ---- the plugin */
+
+static bool hook_set_any(const struct admission *ad, void *ctx)
 {
-	map_for_each(e, &m->objs)
-		json_for_each(it,
-			      json_get(obj_tree(e->val),
-				       "webhooks")) if (webhook_version(it.val, ad)) return true;
+	const struct hook_set *s = ctx;
+
+	map_for_each(e, &s->configs) {
+		const struct hooks *h = e->val;
+
+		for (size_t i = 0; i < h->n; i++)
+			if (hook_match_rules(json_get(h->v[i].json, "rules"), ad,
+					     h->v[i].equivalent, false)
+				    .v)
+				return true;
+	}
 	return false;
+}
+
+static bool hook_set_wants(struct hook_set *s, const struct admission *ad)
+{
+	return s->configs.n && hook_cache_wants(&s->cache, ad, hook_set_any, s);
 }
 
 static bool webhook_wants(struct admission_plugin *pl UNUSED, const struct admission *ad)
 {
 	/* never the configurations themselves: one could lock everybody out */
-	if (str_eqz(ad->res->group, "admissionregistration.k8s.io"))
+	if (hook_exempt(ad))
 		return false;
-	return webhook_mirror_wants(&webhooks.mutating, ad) ||
-	       webhook_mirror_wants(&webhooks.validating, ad);
+	return hook_set_wants(&webhooks.mutating, ad) || hook_set_wants(&webhooks.validating, ad);
 }
-
-/* ---- the configurations' own rules */
-
-static void webhook_check_url(struct err **e, struct arena *a, const struct json *cc,
-			      struct str base)
-{
-	struct str url = json_str_at(cc, "url");
-	struct str at = arena_fmt(a, STR_FMT ".url", STR_ARG(base));
-
-	if ((url.n != 0) == (json_get(cc, "service") != NULL)) {
-		cause_required(e, base, "exactly one of url or service is required");
-		return;
-	}
-	if (url.n && !str_has_prefix(url, STR("https://")))
-		cause_invalid_str(e, at, url,
-				  "'https' is the only allowed URL scheme; desired format: "
-				  "https://host[/path]");
-	else if (url.n && (str_contains(url, STR("?")) || str_contains(url, STR("@"))))
-		cause_invalid_str(
-			e, at, url,
-			"query parameters and user information are not permitted in the URL");
-}
-
-static size_t webhook_labels(struct str name)
-{
-	size_t n = 1;
-
-	for (size_t i = 0; i < name.n; i++)
-		n += name.p[i] == '.';
-	return n;
-}
-
-static void webhook_check_hook(struct err **e, struct arena *a, const struct json *hook,
-			       struct str base)
-{
-	struct str name = json_str_at(hook, "name");
-	int64_t timeout = json_int_at(hook, "timeoutSeconds", 10);
-	struct str at = arena_fmt(a, STR_FMT ".name", STR_ARG(base));
-	const char *bad = name.n ? name_check_dns_subdomain(name) : NULL;
-
-	if (bad)
-		cause_invalid_str(e, at, name, "%s", bad);
-	else if (name.n && webhook_labels(name) < 3)
-		cause_invalid_str(
-			e, at, name,
-			"should be a domain with at least three segments separated by dots");
-	if (timeout < 1 || timeout > 30)
-		cause_invalid(e, arena_fmt(a, STR_FMT ".timeoutSeconds", STR_ARG(base)),
-			      json_get(hook, "timeoutSeconds"),
-			      "the timeout value must be between 1 and 30 seconds");
-	if (json_get(hook, "clientConfig"))
-		webhook_check_url(e, a, json_get(hook, "clientConfig"),
-				  arena_fmt(a, STR_FMT ".clientConfig", STR_ARG(base)));
-	if (json_len(json_get(hook, "matchConditions")))
-		cause_forbidden(e, arena_fmt(a, STR_FMT ".matchConditions", STR_ARG(base)),
-				"match conditions are not supported by this server");
-}
-
-static void webhook_check(struct api_request *rq, const struct json *obj, struct err **e)
-{
-	struct arena *a = rq->arena;
-	const struct json *hooks = json_get(obj, "webhooks");
-
-	json_for_each(it, hooks)
-	{
-		struct str base = arena_fmt(a, "webhooks[%zu]", it.i);
-
-		webhook_check_hook(e, a, it.val, base);
-		for (size_t k = 0; k < it.i; k++)
-			if (json_equal(json_get(json_idx(hooks, k), "name"),
-				       json_get(it.val, "name")))
-				cause_duplicate(e, arena_fmt(a, STR_FMT ".name", STR_ARG(base)),
-						json_get(it.val, "name"));
-	}
-}
-
-static void webhook_cell(struct arena *a, const struct json *obj, struct str column UNUSED,
-			 struct json *cells)
-{
-	cell_int(a, cells, (int64_t)json_len(json_get(obj, "webhooks")));
-}
-
-const struct strategy webhook_config_strategy = {
-	.generation = true,
-	.needs_rv = true,
-	.validate = webhook_check,
-	.cell = webhook_cell,
-};
 
 struct err *webhook_init(struct apiserver *s)
 {
@@ -406,12 +405,14 @@ struct err *webhook_init(struct apiserver *s)
 		.mutate = webhook_mutate,
 		.validate = webhook_validate,
 	};
+	webhooks.mutating.mirror.changed = hook_set_changed;
+	webhooks.validating.mirror.changed = hook_set_changed;
 	admission_add(s, &webhooks.plugin);
 	return NULL;
 }
 
 struct err *webhook_start(struct apiserver *s)
 {
-	TRY(mirror_start(&webhooks.mutating, s, MUTATING));
-	return mirror_start(&webhooks.validating, s, VALIDATING);
+	TRY(mirror_start(&webhooks.mutating.mirror, s, MUTATING));
+	return mirror_start(&webhooks.validating.mirror, s, VALIDATING);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Admission webhooks: the last plugin of the chain. Configurations are mirrored; a change counts
- * from the moment its commit is seen.
+ * Admission webhooks: the last plugin of the chain. Configurations are mirrored and prepared once;
+ * a change counts from the moment its commit is seen.
  */
 
 #include "base/base.h"
@@ -12,8 +12,9 @@ struct apiserver;
 struct err;
 struct strategy;
 
-/* Of both kinds of configuration. */
-extern const struct strategy webhook_config_strategy;
+/* Of both kinds of configuration; webhook-config.c. */
+extern const struct strategy mutating_webhook_strategy;
+extern const struct strategy validating_webhook_strategy;
 
 /* Adds the plugin: after all others. */
 MUST_USE struct err *webhook_init(struct apiserver *s);

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A webhook server for tests: HTTPS with a CA of its own, answers by path, and what it was asked."""
+import base64
+import functools
+import http.server
+import json
+import pathlib
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+
+
+@functools.cache
+def certificates():
+    """(CA as PEM, file with the server's key and certificate) for 127.0.0.1 and Services."""
+    d = pathlib.Path(tempfile.mkdtemp(prefix="isoplane-hook-"))
+
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=d, check=True, capture_output=True)
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=hook-ca",
+            "-days", "2")
+    openssl("req", *key, "-keyout", "s.key", "-out", "s.csr", "-subj", "/CN=hook")
+    (d / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:hook.default.svc")
+    openssl("x509", "-req", "-in", "s.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-out", "s.crt",
+            "-CAcreateserial", "-days", "2", "-extfile", "ext")
+    (d / "s.pem").write_text((d / "s.key").read_text() + (d / "s.crt").read_text())
+    return (d / "ca.crt").read_text(), d / "s.pem"
+
+
+class Hooks:
+    """fn(request, review) gives the response's members, or (status, text) to answer with instead."""
+
+    def __init__(self, port=0):
+        self.paths, self.asked, self.connections, self.sockets = {}, [], 0, []
+        hooks = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                hooks.connections += 1
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                path = self.path.split("?")[0]
+                review = json.loads(body)
+                hooks.asked.append((self.path, dict(self.headers), review))
+                answer = hooks.paths[path](review["request"], review)
+                if isinstance(answer, tuple):
+                    status, text = answer
+                else:
+                    status = 200
+                    text = json.dumps({"kind": "AdmissionReview", "apiVersion": review["apiVersion"],
+                                       "response": {"uid": review["request"]["uid"]} | answer})
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json" if text[:1] == "{" else
+                                 "text/plain")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+            def handle_error(self, *_):
+                pass
+
+            def get_request(self):
+                s, a = super().get_request()
+                s.settimeout(20)
+                s = context.wrap_socket(s, server_side=True, do_handshake_on_connect=False)
+                hooks.sockets.append(s)
+                return s, a
+
+        self.ca, pem = certificates()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def client(self, path, **kw):
+        return {"url": f"https://127.0.0.1:{self.port}{path}",
+                "caBundle": base64.b64encode(self.ca.encode()).decode()} | kw
+
+    def requests(self, path=None):
+        return [r["request"] for p, _, r in self.asked if path in (None, p.split("?")[0])]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        for s in self.sockets:
+            try:
+                socket.socket.shutdown(s, socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def patch(*ops):
+    return {"allowed": True, "patchType": "JSONPatch",
+            "patch": base64.b64encode(json.dumps(list(ops)).encode()).decode()}
+
+
+def add(path, value):
+    return {"op": "add", "path": path, "value": value}
+
+
+def poll(fn, seconds=10):
+    """The first true result of fn."""
+    deadline = time.monotonic() + seconds
+    while True:
+        r = fn()
+        if r:
+            return r
+        assert time.monotonic() < deadline, "nothing came in time"
+        time.sleep(0.02)
