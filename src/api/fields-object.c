@@ -220,6 +220,33 @@ static struct fields *compare_node(const struct compare *c, const struct compare
 static void compare_values(const struct compare *c, const struct compare_at *at,
 			   const struct schema *s, const struct json *old, const struct json *new);
 
+/*
+ * What typed clients hold by value is there even when the text lacks it: empty, or zero. other is
+ * what is there on the other side.
+ */
+static const struct json *compare_absent(const struct compare *c, const struct schema *s,
+					 const struct json *other)
+{
+	if (!s || !s->zero_kept)
+		return NULL;
+	switch (json_type(other)) {
+	case JSON_OBJECT:
+		return json_object(c->a);
+	case JSON_ARRAY:
+		return json_array(c->a);
+	case JSON_BOOL:
+		return json_bool(c->a, false);
+	case JSON_INT:
+	case JSON_REAL:
+		return json_int(c->a, 0);
+	case JSON_STR:
+		return json_strz(c->a, "");
+	case JSON_NULL:
+		break;
+	}
+	return json_null(c->a);
+}
+
 static void compare_maps(const struct compare *c, const struct compare_at *up,
 			 const struct typed *t, const struct json *old, const struct json *new)
 {
@@ -229,16 +256,21 @@ static void compare_maps(const struct compare *c, const struct compare_at *up,
 
 		if (!v || !json_equal(it.val, v)) {
 			struct compare_at at = { up, typed_member(c->a, it.key), up->depth + 1 };
+			const struct schema *s = typed_member_schema(t, it.key);
 
-			compare_values(c, &at, typed_member_schema(t, it.key), it.val, v);
+			if (!v && new)
+				v = compare_absent(c, s, it.val);
+			compare_values(c, &at, s, it.val, v);
 		}
 	}
 	json_for_each(it, new)
 	{
 		if (!json_get_s(old, it.key)) {
 			struct compare_at at = { up, typed_member(c->a, it.key), up->depth + 1 };
+			const struct schema *s = typed_member_schema(t, it.key);
 
-			compare_values(c, &at, typed_member_schema(t, it.key), NULL, it.val);
+			compare_values(c, &at, s, old ? compare_absent(c, s, it.val) : NULL,
+				       it.val);
 		}
 	}
 }

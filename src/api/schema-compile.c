@@ -195,7 +195,9 @@ static bool schema_has_rules(const struct json *j)
 					     "x-kubernetes-embedded-resource",
 					     "x-kubernetes-preserve-unknown-fields",
 					     "x-isoplane-check",
-					     "x-isoplane-lenient" };
+					     "x-isoplane-lenient",
+					     "x-isoplane-proto",
+					     "x-isoplane-zero" };
 
 	json_for_each(it, j)
 	{
@@ -296,6 +298,8 @@ const struct schema *schema_build(struct schema_root *root, const struct json *j
 	s->list_set = str_eqz(list, "set");
 	s->list_map = str_eqz(list, "map");
 	s->map_atomic = str_eqz(json_as_str(json_get(j, "x-kubernetes-map-type")), "atomic");
+	s->zero_kept = str_eqz(json_as_str(json_get(j, "x-isoplane-zero")), "kept");
+	s->zero_absent = str_eqz(json_as_str(json_get(j, "x-isoplane-zero")), "absent");
 	schema_build_props(root, s, j);
 	s->rules = schema_build_rules(root, j);
 	return s;

@@ -104,6 +104,7 @@ struct schema {
 	uint8_t types, format, check;
 	bool nullable, preserve, embedded, int_or_string, lenient;
 	bool list_set, list_map, map_atomic, is_root;
+	bool zero_kept, zero_absent;     /* x-isoplane-zero */
 	const struct schema_prop *props; /* sorted by name */
 	size_t n_props;
 	const struct schema *additional; /* of maps */

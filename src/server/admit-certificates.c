@@ -5,12 +5,15 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "io/pki-request.h"
 #include "server/builtin-admission.h"
+#include "server/csr-validate.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "json/json.h"
 
-#define REQUESTS "certificatesigningrequests.certificates.k8s.io"
+#define API_CLIENT_SIGNER "kubernetes.io/kube-apiserver-client"
+#define REQUESTS          "certificatesigningrequests.certificates.k8s.io"
 
 /* By the signer's name, or by its domain and a star. */
 static bool signer_allowed(const struct admission *ad, const char *verb, struct str signer)
@@ -87,4 +90,41 @@ struct admission_plugin csr_signing_plugin = {
 	.name = "CertificateSigning",
 	.wants = signing_wants,
 	.validate = signing_validate,
+};
+
+/* CertificateSubjectRestriction: nobody becomes an administrator by a request. */
+static bool restriction_wants(struct admission_plugin *p UNUSED, const struct admission *ad)
+{
+	return ad->op == ADMISSION_CREATE && str_empty(ad->sub) &&
+	       str_eqz(ad->res->store_name, REQUESTS);
+}
+
+static struct err *restriction_validate(struct admission_plugin *p UNUSED, struct admission *ad)
+{
+	struct pki_request req;
+	struct err *e;
+
+	if (!str_eqz(json_str_at(ad->obj, "spec.signerName"), API_CLIENT_SIGNER))
+		return NULL;
+	e = csr_parse(ad->rq->arena, ad->obj, &req);
+	if (e) {
+		struct err *denied =
+			admission_deny(ad, "failed to parse CSR: " STR_FMT, STR_ARG(err_msg(e)));
+
+		err_free(e);
+		return denied;
+	}
+	for (size_t i = 0; i < req.n_orgs; i++) {
+		if (str_eqz(req.orgs[i], "system:masters"))
+			return admission_deny(ad, "use of " API_CLIENT_SIGNER
+						  " signer with system:masters group is not "
+						  "allowed");
+	}
+	return NULL;
+}
+
+struct admission_plugin csr_restriction_plugin = {
+	.name = "CertificateSubjectRestriction",
+	.wants = restriction_wants,
+	.validate = restriction_validate,
 };

@@ -175,6 +175,18 @@ bool managers_same(const struct json *x, const struct json *y)
 	return true;
 }
 
+struct str manager_text(struct arena *a, const struct manager *m, struct str api_version)
+{
+	struct str text = arena_fmt(a, "\"" STR_FMT "\"", STR_ARG(m->name));
+
+	if (!str_empty(m->sub))
+		text = arena_fmt(a, STR_FMT " with subresource \"" STR_FMT "\"", STR_ARG(text),
+				 STR_ARG(m->sub));
+	if (!m->apply)
+		text = arena_fmt(a, STR_FMT " using " STR_FMT, STR_ARG(text), STR_ARG(api_version));
+	return text;
+}
+
 /* ---- requests */
 
 /* The query's fieldManager, or what is before the slash in User-Agent. */
@@ -186,17 +198,22 @@ static struct str manager_name(const struct api_request *rq)
 		return rq->opt.field_manager;
 	if (rq->http)
 		agent = http_headers_find(&rq->http->headers, "user-agent");
+	else
+		return STR("kube-apiserver");
 	str_cut(&agent, '/', &name);
 	return str_empty(name) ? STR("unknown") : str_sub(name, 0, MIN(name.n, (size_t)128));
 }
 
 struct manager manager_of(struct api_request *rq, bool apply)
 {
+	/* what owns the replicas through their scale is recorded as the object's, without a time */
+	bool scale = rq->subres && str_eqz(rq->subres->name, "scale");
+
 	return (struct manager){
 		.name = manager_name(rq),
 		.sub = request_sub(rq),
-		.api_version = object_api_version(rq),
-		.time = wall_format(rq->arena, rq->now),
+		.api_version = scale ? request_api_version(rq) : object_api_version(rq),
+		.time = scale ? STR_EMPTY : wall_format(rq->arena, rq->now),
 		.apply = apply,
 	};
 }
@@ -247,52 +264,80 @@ static bool managed_resets(const struct json *sent)
 	       (!json_len(sent) || (json_len(sent) == 1 && !json_len(json_idx(sent, 0))));
 }
 
-/* What the client sent, when it is sound; else what is there. */
-static struct err *managed_base(struct api_request *rq, const struct json *sent,
-				const struct json *live, struct managers *ret)
+/* What the client sent, when it is sound and says something; else what is there. */
+static void managed_base(struct api_request *rq, const struct json *sent, const struct json *live,
+			 struct managers *ret)
 {
-	if (!json_is_null(sent) && sent != live && !json_equal(sent, live)) {
-		struct err *e = managers_parse(rq->arena, sent, ret);
+	struct err *e;
 
+	/* subresources do not take it from the client */
+	if (json_len(sent) && !rq->subres && sent != live && !json_equal(sent, live)) {
+		e = managers_parse(rq->arena, sent, ret);
 		if (!e)
-			return NULL;
+			return;
 		err_ignore(e, "as upstream: malformed managedFields in an update are ignored");
 	}
-	return managers_parse(rq->arena, live, ret);
+	e = managers_parse(rq->arena, live, ret);
+	if (e) {
+		err_ignore(e, "nobody is known to own anything");
+		*ret = (struct managers){ .a = rq->arena, .cap = 4 };
+		ret->v = arena_array(rq->arena, ret->cap, sizeof(*ret->v));
+	}
 }
 
-struct err *managed_track(struct api_request *rq, const struct json *obj, const struct json *old,
-			  struct json **ret_managed)
+/* The request's manager gets what it added and changed, and everyone loses what went. */
+static struct json *managed_update(struct api_request *rq, struct managers *m,
+				   struct fields_diff *diff)
+{
+	struct manager id = manager_of(rq, false), *self = managers_sub(m, &id);
+
+	managers_lose(m, self, diff);
+	self->set = fields_difference(rq->arena, self->set, diff->removed);
+	if (!fields_empty(diff->added) || !fields_empty(diff->modified)) {
+		self->set = fields_union(rq->arena, self->set, diff->added);
+		self->set = fields_union(rq->arena, self->set, diff->modified);
+		self->time = id.time;
+	}
+	managers_cap(m);
+	return managers_format(m);
+}
+
+static void managed_compare(struct api_request *rq, const struct json *old, const struct json *obj,
+			    struct fields_diff *ret)
+{
+	fields_compare(rq->arena, resource_schema(rq->server->registry, rq->res, rq->v), old, obj,
+		       ret);
+	managed_strip_diff(rq, ret);
+}
+
+struct json *managed_create(struct api_request *rq, const struct json *obj)
 {
 	const struct json *sent = json_path(obj, "metadata", "managedFields", NULL);
-	const struct json *live = json_path(old, "metadata", "managedFields", NULL);
-	struct manager id, *self;
 	struct fields_diff diff;
 	struct managers m;
 
-	*ret_managed = NULL;
-	if (!live || managed_resets(sent))
+	managed_base(rq, managed_resets(sent) ? NULL : sent, NULL, &m);
+	managed_compare(rq, json_object(rq->arena), obj, &diff);
+	return managed_update(rq, &m, &diff);
+}
+
+struct json *managed_track(struct api_request *rq, const struct json *obj, const struct json *old)
+{
+	const struct json *sent = json_path(obj, "metadata", "managedFields", NULL);
+	const struct json *live = json_path(old, "metadata", "managedFields", NULL);
+	struct fields_diff diff;
+	struct managers m;
+
+	if (rq->subres)
+		sent = NULL;
+	if (managed_resets(sent) || (!live && !sent))
 		return NULL;
-	TRY(managed_base(rq, sent, live, &m));
-	fields_compare(rq->arena, resource_schema(rq->server->registry, rq->res, rq->v), old, obj,
-		       &diff);
-	managed_strip_diff(rq, &diff);
-	if (fields_empty(diff.added) && fields_empty(diff.modified) && fields_empty(diff.removed)) {
-		*ret_managed = managers_format(&m);
-		return NULL;
-	}
-	id = manager_of(rq, false);
-	self = managers_sub(&m, &id);
-	managers_lose(&m, self, &diff);
-	self->set = fields_difference(rq->arena, self->set, diff.removed);
-	if (!fields_empty(diff.added) || !fields_empty(diff.modified)) {
-		self->set = fields_union(rq->arena, self->set, diff.added);
-		self->set = fields_union(rq->arena, self->set, diff.modified);
-		self->time = id.time;
-	}
-	managers_cap(&m);
-	*ret_managed = managers_format(&m);
-	return NULL;
+	managed_compare(rq, old, obj, &diff);
+	if (fields_empty(diff.added) && fields_empty(diff.modified) && fields_empty(diff.removed) &&
+	    (!sent || json_equal(sent, live)))
+		return json_copy(rq->arena, live);
+	managed_base(rq, sent, live, &m);
+	return m.n ? managed_update(rq, &m, &diff) : NULL;
 }
 
 void managed_set(struct arena *a, struct json *obj, const struct json *managed)

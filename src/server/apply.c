@@ -35,21 +35,6 @@ struct apply {
 	bool force;
 };
 
-static const struct schema *apply_schema(struct api_request *rq)
-{
-	return resource_schema(rq->server->registry, rq->res, rq->v);
-}
-
-static struct err *apply_check_size(const struct json *obj)
-{
-	if (!fields_too_large(obj))
-		return NULL;
-	return err_new(ERR_TOO_LARGE,
-		       "Request entity too large: an applied object may have at most %d members in "
-		       "a map or list, and %d levels",
-		       FIELDS_MEMBERS_MAX, FIELDS_DEPTH_MAX);
-}
-
 /* ---- conflicts */
 
 struct conflicts {
@@ -57,19 +42,6 @@ struct conflicts {
 	struct str who; /* of the manager being looked at */
 	struct json *paths, *causes;
 };
-
-static struct str conflict_manager(struct arena *a, const struct manager *m)
-{
-	struct str text = arena_fmt(a, "\"" STR_FMT "\"", STR_ARG(m->name));
-
-	if (!str_empty(m->sub))
-		text = arena_fmt(a, STR_FMT " with subresource \"" STR_FMT "\"", STR_ARG(text),
-				 STR_ARG(m->sub));
-	if (!m->apply)
-		text = arena_fmt(a, STR_FMT " using " STR_FMT, STR_ARG(text),
-				 STR_ARG(m->api_version));
-	return text;
-}
 
 static void conflict_path(struct str path, void *ctx)
 {
@@ -131,7 +103,7 @@ static struct err *apply_conflicts(const struct managers *m, const struct manage
 		set = fields_difference(m->a, set, allowed);
 		if (fields_empty(set))
 			continue;
-		c.who = last = conflict_manager(m->a, by_name[i]);
+		c.who = last = manager_text(m->a, by_name[i], by_name[i]->api_version);
 		c.paths = json_array(m->a);
 		fields_each(m->a, set, conflict_path, &c);
 		buf_addf(&b, "%sconflicts with " STR_FMT ":", b.n ? "\n" : "", STR_ARG(c.who));
@@ -175,8 +147,8 @@ static struct fields *apply_allowed(struct api_request *rq, const struct json *l
 
 	if (!last)
 		return fields_new(rq->arena);
-	set = fields_of(rq->arena, apply_schema(rq), last);
-	fields_compare(rq->arena, apply_schema(rq), last, live, &diff);
+	set = fields_of(rq->arena, object_schema(rq), last);
+	fields_compare(rq->arena, object_schema(rq), last, live, &diff);
 	set = fields_difference(rq->arena, set, diff.added);
 	set = fields_difference(rq->arena, set, diff.modified);
 	return fields_difference(rq->arena, set, diff.removed);
@@ -198,38 +170,20 @@ static void apply_refresh_last(struct api_request *rq, const struct json *config
 		json_delz(marks, LAST_APPLIED);
 }
 
-/*
- * Nobody was tracked so far: what there is belongs to client-side apply as far as its annotation
- * says so, and to "before-first-apply".
- */
+/* Nobody was tracked so far: what there is belongs to "before-first-apply". */
 static void apply_first(struct api_request *rq, const struct json *live, struct managers *m)
 {
 	struct arena *a = rq->arena;
 	struct manager id = manager_of(rq, false), *before;
-	struct json *last = apply_last_config(rq, live), *none = json_object(a);
 	struct fields_diff diff;
-	struct fields *set, *mark;
 
-	json_sub(a, none, "metadata");
-	json_sub(a, none, "spec");
-	json_sub(a, none, "status");
-	fields_compare(a, apply_schema(rq), none, live, &diff);
+	fields_compare(a, object_schema(rq), json_object(a), live, &diff);
 	managed_strip(rq, diff.added);
 	id.sub = STR_EMPTY;
 	id.api_version = request_api_version(rq);
 	id.name = STR("before-first-apply");
 	before = managers_sub(m, &id);
-	before->set = diff.added;
-	if (!last)
-		return;
-	set = fields_of(a, apply_schema(rq), last);
-	mark = fields_sub(a, fields_sub(a, set, STR("f:metadata")), STR("f:annotations"));
-	fields_sub(a, mark, STR("f:" LAST_APPLIED))->owned = true;
-	managed_strip(rq, set);
-	set = fields_intersection(a, set, diff.added);
-	before->set = fields_difference(a, before->set, set);
-	id.name = STR("kubectl-client-side-apply");
-	managers_sub(m, &id)->set = set;
+	before->set = fields_union(a, diff.added, diff.modified);
 }
 
 /* ---- the change */
@@ -248,7 +202,7 @@ static struct fields *apply_owned(const struct managers *m)
 static struct err *apply_merge(struct api_request *rq, const struct apply *c,
 			       const struct json *live, struct managers *m, struct json **ret)
 {
-	const struct schema *s = apply_schema(rq);
+	const struct schema *s = object_schema(rq);
 	struct manager id = manager_of(rq, true), *self = managers_sub(m, &id);
 	struct fields *last = self->set, *changed, *allowed;
 	struct fields_diff diff;
@@ -313,7 +267,7 @@ static struct err *apply_make(struct engine_change *base, struct api_request *rq
 	TRY(body_check(rq, *ret, NULL));
 	TRY(managers_parse(rq->arena, NULL, &m));
 	self = managers_sub(&m, &id);
-	self->set = fields_of(rq->arena, apply_schema(rq), c->config);
+	self->set = fields_of(rq->arena, object_schema(rq), c->config);
 	managed_strip(rq, self->set);
 	rq->managed = managers_format(&m);
 	return NULL;
@@ -321,136 +275,15 @@ static struct err *apply_make(struct engine_change *base, struct api_request *rq
 
 /* ---- the request */
 
-static struct err *apply_options(struct api_request *rq, struct apply *c)
-{
-	struct str force = http_query_find(&rq->http->query, "force");
-	struct err *e = NULL;
-
-	c->force = force.p && !str_eqz(force, "false") && !str_eqz(force, "0");
-	if (str_empty(rq->opt.field_manager))
-		cause_required(&e, STR("fieldManager"), "is required for apply patch");
-	return error_invalid(e, STR("meta.k8s.io"), STR("PatchOptions"), STR_EMPTY);
-}
-
-/* Repeated keys: an error, warnings or nothing. */
-static struct err *apply_dups(struct api_request *rq, const struct json *dups)
-{
-	_cleanup_buf_ struct buf b = { 0 };
-
-	if (rq->opt.field_validation == FIELDS_IGNORE || !json_len(dups))
-		return NULL;
-	json_for_each(it, dups)
-	{
-		buf_addf(&b, "\n  " STR_FMT, STR_ARG(json_as_str(it.val)));
-		if (rq->opt.field_validation == FIELDS_WARN)
-			request_warn(rq, STR_FMT, STR_ARG(json_as_str(it.val)));
-	}
-	if (rq->opt.field_validation == FIELDS_WARN)
-		return NULL;
-	return err_new(ERR_BAD_REQUEST,
-		       "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal "
-		       "errors:%s",
-		       b.p);
-}
-
-/* JSON is the fast way; whatever is not quite JSON is read as YAML. */
-static struct err *apply_parse(struct api_request *rq, struct str text, struct json **ret)
-{
-	struct json *dups = NULL;
-	struct err *e = NULL;
-
-	if (str_has_prefix(str_trim(text), STR("{")))
-		e = json_parse_dups(rq->arena, text, ret, &dups);
-	if (!e && *ret && !json_len(dups))
-		return NULL;
-	if (e)
-		err_ignore(e, "read as YAML below");
-	e = yaml_parse_dups(rq->arena, text, ret, &dups);
-	if (e)
-		return err_recode(err_remsg(e,
-					    "error decoding YAML: error converting YAML to "
-					    "JSON: " STR_FMT,
-					    STR_ARG(err_msg(e))),
-				  ERR_BAD_REQUEST);
-	if (!json_is(*ret, JSON_OBJECT))
-		return err_new(ERR_BAD_REQUEST,
-			       "error decoding YAML: json: cannot unmarshal %s into Go value of "
-			       "type map[string]interface {}",
-			       json_type_name(*ret));
-	return apply_dups(rq, dups);
-}
-
-/* "apps/v1, Kind=ReplicaSet", "/v1, Kind=Pod" */
-static struct str apply_gvk(struct arena *a, const struct json *obj)
-{
-	struct str av = json_str_at(obj, "apiVersion");
-
-	return arena_fmt(a, "%s" STR_FMT ", Kind=" STR_FMT,
-			 str_find_char(av, '/', 0) == av.n ? "/" : "", STR_ARG(av),
-			 STR_ARG(json_str_at(obj, "kind")));
-}
-
-static struct err *apply_check_typed(struct api_request *rq, const struct json *config)
-{
-	struct json *errors = json_array(rq->arena);
-	_cleanup_buf_ struct buf b = { 0 };
-	struct str ns = meta_namespace(config), name = meta_name(config);
-
-	fields_check(rq->arena, apply_schema(rq), config, errors);
-	if (!json_len(errors))
-		return NULL;
-	if (json_len(errors) > 1)
-		buf_addz(&b, "errors:");
-	json_for_each(it, errors) buf_addf(&b, "%s" STR_FMT, json_len(errors) > 1 ? "\n  " : "",
-					   STR_ARG(json_as_str(it.val)));
-	return err_new(ERR_UNKNOWN,
-		       "failed to create typed patch object (" STR_FMT "/" STR_FMT "; " STR_FMT
-		       "): %s",
-		       STR_ARG(ns), STR_ARG(name), STR_ARG(apply_gvk(rq->arena, config)), b.p);
-}
-
-static struct err *apply_check(struct api_request *rq, struct json *config)
-{
-	struct json *meta;
-	struct str name;
-
-	if (!str_eq(json_str_at(config, "kind"), rq->res->kind) ||
-	    !str_eq(json_str_at(config, "apiVersion"), request_api_version(rq)))
-		return err_new(ERR_BAD_REQUEST, "invalid object type: " STR_FMT,
-			       STR_ARG(apply_gvk(rq->arena, config)));
-	if (json_len(json_path(config, "metadata", "managedFields", NULL)))
-		return err_new(ERR_BAD_REQUEST, "metadata.managedFields must be nil");
-	TRY(apply_check_size(config));
-	meta = json_get(config, "metadata");
-	if (meta && !json_is(meta, JSON_OBJECT))
-		return apply_check_typed(rq, config);
-	meta = json_sub(rq->arena, config, "metadata");
-	json_delz(meta, "managedFields");
-	name = json_str_at(meta, "name");
-	if (str_empty(name))
-		json_set_str(rq->arena, meta, "name", rq->name);
-	else if (!str_eq(name, rq->name))
-		return err_new(ERR_BAD_REQUEST,
-			       "the name of the object (" STR_FMT
-			       ") does not match the name on the URL (" STR_FMT ")",
-			       STR_ARG(name), STR_ARG(rq->name));
-	return apply_check_typed(rq, config);
-}
-
 struct err *serve_apply(struct api_request *rq)
 {
 	_cleanup_obj_ const struct obj *o = NULL;
 	struct apply c = { .base = { .apply = apply_change,
 				     .make = rq->subres ? NULL : apply_make,
 				     .owns = true } };
-	enum media media;
-	struct str text;
 	struct err *e;
 
-	TRY(apply_options(rq, &c));
-	TRY(body_read(rq, &text, &media));
-	TRY(apply_parse(rq, text, &c.config));
-	TRY(apply_check(rq, c.config));
+	TRY(apply_read(rq, &c.config, &c.force));
 	e = engine_update(rq, &c.base, &o);
 	/* made by another meanwhile: then it is a change */
 	if (e && err_is(e, ERR_ALREADY_EXISTS)) {

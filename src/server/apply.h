@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Server-side apply, and who owns which field of an object (metadata.managedFields). Only objects
- * that were applied once have managedFields; see docs/decisions/0005-managed-fields.md.
+ * Server-side apply, and who owns which field of an object (metadata.managedFields): see
+ * docs/decisions/0009-managed-fields-always.md.
  */
 
 #include "base/base.h"
@@ -52,14 +52,24 @@ struct manager manager_of(struct api_request *rq, bool apply);
  * own. */
 void managed_strip(const struct api_request *rq, struct fields *f);
 void managed_strip_diff(const struct api_request *rq, struct fields_diff *d);
-/*
- * An update of old to obj, which still has the managedFields the client sent: *ret_managed is what
- * obj shall have, NULL: none.
+/* The managedFields of what a create makes, which still has those that the client sent; NULL: none.
  */
-MUST_USE struct err *managed_track(struct api_request *rq, const struct json *obj,
-				   const struct json *old, struct json **ret_managed);
+struct json *managed_create(struct api_request *rq, const struct json *obj);
+/*
+ * An update of old to obj, which still has the managedFields the client sent: what obj shall have.
+ * NULL: none, the client took them away, or there never were any.
+ */
+struct json *managed_track(struct api_request *rq, const struct json *obj, const struct json *old);
 /* Sets or removes metadata.managedFields. */
 void managed_set(struct arena *a, struct json *obj, const struct json *managed);
 
+/* `"x" with subresource "scale" using autoscaling/v1`: as conflicts name a manager. */
+struct str manager_text(struct arena *a, const struct manager *m, struct str api_version);
+
+/* apply */
+/* The body, checked, with its name. SUSPENDS */
+MUST_USE struct err *apply_read(struct api_request *rq, struct json **ret, bool *ret_force);
+/* TOO_LARGE: more members or levels than apply merges. */
+MUST_USE struct err *apply_check_size(const struct json *obj);
 /* PATCH of application/apply-patch+yaml. */
 MUST_USE SUSPENDS struct err *serve_apply(struct api_request *rq);

@@ -10,7 +10,8 @@ static struct admission_plugin *const plugins[] = {
 	&node_taint_plugin,          &pod_security_plugin,          &priority_plugin,
 	&default_tolerations_plugin, &default_storage_class_plugin, &storage_protection_plugin,
 	&claim_resize_plugin,        &runtime_class_plugin,         &csr_approval_plugin,
-	&csr_signing_plugin,         &default_ingress_class_plugin, &pod_topology_plugin,
+	&csr_signing_plugin,         &csr_restriction_plugin,       &default_ingress_class_plugin,
+	&pod_topology_plugin,
 };
 
 void builtin_admission_init(struct apiserver *s)

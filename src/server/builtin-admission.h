@@ -18,6 +18,7 @@ extern struct admission_plugin claim_resize_plugin;
 extern struct admission_plugin runtime_class_plugin;
 extern struct admission_plugin csr_approval_plugin;
 extern struct admission_plugin csr_signing_plugin;
+extern struct admission_plugin csr_restriction_plugin;
 extern struct admission_plugin default_ingress_class_plugin;
 extern struct admission_plugin pod_topology_plugin;
 

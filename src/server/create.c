@@ -140,6 +140,8 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 	struct admission ad;
 	bool generated, taken = true;
 
+	if (!rq->managed)
+		rq->managed = managed_create(rq, obj);
 	TRY(metadata_begin_create(rq, obj));
 	/* a body may leave out what its path says */
 	if (!json_get(obj, "apiVersion"))

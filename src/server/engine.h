@@ -70,6 +70,8 @@ MUST_USE SUSPENDS struct err *serve_scale(struct api_request *rq);
 
 /* Admission options as a body: {"kind":"CreateOptions",...}. */
 struct json *engine_options_json(struct api_request *rq, const char *kind);
+/* PATCH with the type of server-side apply. */
+bool patch_is_apply(const struct api_request *rq);
 /* The patch's content type; UNSUPPORTED_MEDIA_TYPE unless we know it for this kind. */
 MUST_USE struct err *patch_read_type(struct api_request *rq, struct str *ret);
 /* Applies a patch document of the request's content type to a tree. */

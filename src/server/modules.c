@@ -2,6 +2,7 @@
 #include "server/aggregate.h"
 #include "server/builtin-admission.h"
 #include "server/crd.h"
+#include "server/csr-signer.h"
 #include "server/discovery.h"
 #include "server/openapi.h"
 #include "server/server.h"
@@ -15,5 +16,6 @@ const struct server_module server_modules[] = {
 	{ "admission", NULL, builtin_admission_start },
 	{ "webhook", webhook_init, webhook_start },
 	{ "aggregate", aggregate_init, aggregate_start },
+	{ "csr-signer", NULL, csr_signer_start },
 	{ NULL, NULL, NULL },
 };

@@ -29,12 +29,17 @@ struct patch_change {
 	struct json *patch, *dups;
 };
 
-static struct str patch_type(struct api_request *rq)
+static struct str patch_type(const struct api_request *rq)
 {
 	struct str ct = http_headers_find(&rq->http->headers, "content-type"), type;
 
 	str_cut(&ct, ';', &type);
 	return str_trim(type);
+}
+
+bool patch_is_apply(const struct api_request *rq)
+{
+	return rq->verb == VERB_PATCH && str_eqz(patch_type(rq), TYPE_APPLY);
 }
 
 static struct err *patch_unsupported(const struct api_request *rq)
@@ -161,7 +166,7 @@ struct err *serve_patch(struct api_request *rq)
 	_cleanup_obj_ const struct obj *o = NULL;
 	struct patch_change c = { .base = { .apply = patch_change_apply } };
 
-	if (str_eqz(patch_type(rq), TYPE_APPLY))
+	if (patch_is_apply(rq))
 		return serve_apply(rq);
 	TRY(patch_read_type(rq, &c.type));
 	TRY(patch_no_force(rq));

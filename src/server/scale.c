@@ -2,11 +2,13 @@
 
 /* The scale subresource: autoscaling/v1 Scale as a view on the number of replicas. */
 
+#include "api/fields.h"
 #include "api/meta.h"
 #include "api/selector.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/apply.h"
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/object.h"
@@ -124,6 +126,107 @@ static void scale_take(struct engine_change *c UNUSED, struct api_request *rq,
 		    json_int(rq->arena, json_int_at(shown, "spec.replicas", 0)));
 }
 
+/* ---- server-side apply: the manager owns the one field there is, where the object has it */
+
+struct scale_apply {
+	struct engine_change base;
+	struct json *config;
+	bool force;
+};
+
+/* {"f:spec":{"f:replicas":{}}} */
+static struct fields *scale_set(struct api_request *rq)
+{
+	struct fields *set = fields_new(rq->arena), *at = set;
+	struct str rest = rq->v->scale.spec, part;
+
+	str_strip_prefix(&rest, STR("."));
+	while (str_split_next(&rest, '.', &part))
+		at = fields_sub(rq->arena, at, arena_cat(rq->arena, STR("f:"), part));
+	at->owned = true;
+	return set;
+}
+
+static struct err *scale_conflicts(struct api_request *rq, const struct managers *m,
+				   const struct manager *self, const struct fields *set)
+{
+	struct err *e = NULL;
+	struct str text = STR_EMPTY;
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct manager *o = &m->v[i];
+		struct str who;
+
+		if (o == self || fields_empty(fields_intersection(rq->arena, o->set, set)))
+			continue;
+		who = manager_text(rq->arena, o, STR("autoscaling/v1"));
+		text = arena_fmt(rq->arena,
+				 STR_FMT "%sconflicts with " STR_FMT ":\n- .spec.replicas",
+				 STR_ARG(text), n ? "\n" : "", STR_ARG(who));
+		if (n++ == 0)
+			e = err_new(ERR_CONFLICT,
+				    "Apply failed with 1 conflict: conflict with " STR_FMT
+				    ": .spec.replicas",
+				    STR_ARG(who));
+		err_add_cause(e, STR(".spec.replicas"), STR("FieldManagerConflict"),
+			      arena_fmt(rq->arena, "conflict with " STR_FMT, STR_ARG(who)));
+	}
+	if (n > 1)
+		e = err_remsg(e, "Apply failed with %zu conflicts: " STR_FMT, n, STR_ARG(text));
+	return e;
+}
+
+static struct err *scale_apply_change(struct engine_change *base, struct api_request *rq,
+				      const struct json *old, struct json **ret)
+{
+	const struct scale_apply *c = (const struct scale_apply *)base;
+	const struct json *replicas = json_at(c->config, "spec.replicas");
+	const char *path = scale_path(rq->arena, rq->v->scale.spec);
+	struct manager id = manager_of(rq, true), *self;
+	struct fields *set = scale_set(rq);
+	struct managers m;
+
+	TRY(scale_check(rq, c->config));
+	TRY(managers_parse(rq->arena, json_path(old, "metadata", "managedFields", NULL), &m));
+	*ret = json_copy(rq->arena, old);
+	self = managers_sub(&m, &id);
+	self->set = replicas ? set : fields_new(rq->arena);
+	if (replicas && json_as_int(replicas, 0) != json_int_at(old, path, 0)) {
+		if (!c->force)
+			TRY(scale_conflicts(rq, &m, self, set));
+		for (size_t i = 0; i < m.n; i++) {
+			if (&m.v[i] != self)
+				m.v[i].set = fields_difference(rq->arena, m.v[i].set, set);
+		}
+		json_set_at(rq->arena, *ret, path, json_copy(rq->arena, replicas));
+	}
+	if (!str_empty(meta_rv(c->config)))
+		json_set_str(rq->arena, json_get(*ret, "metadata"), "resourceVersion",
+			     meta_rv(c->config));
+	managed_set(rq->arena, *ret, managers_format(&m));
+	return NULL;
+}
+
+static struct err *scale_serve_apply(struct api_request *rq)
+{
+	_cleanup_obj_ const struct obj *o = NULL;
+	struct scale_apply c = { .base = { .apply = scale_apply_change,
+					   .owns = true,
+					   .show = scale_show,
+					   .take = scale_take } };
+	struct json *tree = NULL;
+
+	TRY(apply_read(rq, &c.config, &c.force));
+	TRY(engine_update(rq, &c.base, &o));
+	TRY(object_tree(rq, o, &tree));
+	rq->out.form = OUTPUT_PLAIN;
+	respond_json(rq, 200, scale_view(rq, tree));
+	return NULL;
+}
+
+/* ---- the rest */
+
 static struct err *scale_read(struct api_request *rq, struct scale_change *c)
 {
 	enum media media;
@@ -144,6 +247,8 @@ struct err *serve_scale(struct api_request *rq)
 	};
 	struct json *tree = NULL;
 
+	if (patch_is_apply(rq))
+		return scale_serve_apply(rq);
 	if (rq->verb == VERB_GET) {
 		TRY(engine_get(rq, &o));
 	} else {

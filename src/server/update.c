@@ -155,18 +155,17 @@ static struct err *update_validate(struct update *u, struct err *e)
 }
 
 /* What the request may change, and who owns what then: as the client made it, not a webhook. */
-static struct err *update_track(struct update *u)
+static void update_track(struct update *u)
 {
 	const struct json *owned = json_path(u->obj, "metadata", "managedFields", NULL);
 
 	update_isolate(u);
 	if (!u->owns)
-		TRY(managed_track(u->rq, u->obj, u->old, &u->managed));
+		u->managed = managed_track(u->rq, u->obj, u->old);
 	else if (owned)
 		u->managed = json_copy(u->rq->arena, owned);
 	if (u->managed || json_path(u->obj, "metadata", "managedFields", NULL))
 		managed_set(u->rq->arena, u->obj, u->managed);
-	return NULL;
 }
 
 static struct json *update_shown(struct update *u, struct json *obj)
@@ -199,7 +198,7 @@ static struct err *update_process(struct update *u)
 
 	TRY(metadata_begin_update(rq, u->obj));
 	TRY(update_check_rv(u));
-	TRY(update_track(u));
+	update_track(u);
 	if (!rq->bypass_admission)
 		TRY(update_mutate(u, &ad));
 	metadata_carry(rq, u->obj, u->old, &e);

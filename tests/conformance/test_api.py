@@ -162,10 +162,6 @@ def test_unknown_media_types(api, ns):
         "application/json, application/yaml")
     status(api.request("PATCH", cms(ns, "x"), "{}", headers={"Content-Type": "application/json"}),
            415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
-    ns_scale = f"/apis/apps/v1/namespaces/{ns}/replicasets/x/scale"
-    status(api.request("PATCH", ns_scale, "{}",
-                       headers={"Content-Type": "application/apply-patch+yaml"}), 415,
-           "UnsupportedMediaType")
     status(api.get(cms(ns), headers={"Accept": "text/html"}), 406, "NotAcceptable")
     status(api.get(cms(ns), headers={"Accept": "application/*"}), 406, "NotAcceptable")
 

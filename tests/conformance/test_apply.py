@@ -89,9 +89,11 @@ def test_updates_are_owned_once_it_was_applied(api, ns):
     assert "managedFields" not in api.ok("PUT", cms(ns, "cm"), o)["metadata"]
 
 
-def test_nothing_is_tracked_before_the_first_apply(api, ns):
+def test_untracked_objects_get_before_first_apply(api, ns):
     o = api.ok("POST", cms(ns), CM | {"data": {"a": "1"}})
-    assert "managedFields" not in o["metadata"]
+    assert entries(o) == {("unknown", "Update"): {"f:data": {".": {}, "f:a": {}}}}
+    o["metadata"]["managedFields"] = []
+    assert "managedFields" not in api.ok("PUT", cms(ns, "cm"), o)["metadata"]
     o = applied(apply(api, cms(ns, "cm"), cm({"b": "1"})))
     assert entries(o) == {("m1", "Apply"): {"f:data": {"f:b": {}}},
                           ("before-first-apply", "Update"): {"f:data": {".": {}, "f:a": {}}}}
