@@ -120,6 +120,11 @@ const char *name_check_path_segment(struct str s)
 	return NULL;
 }
 
+const char *name_check_any(struct str s UNUSED)
+{
+	return NULL;
+}
+
 const char *name_check_qualified(struct str s)
 {
 	size_t slash = str_find_char(s, '/', 0);

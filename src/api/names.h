@@ -14,6 +14,7 @@ const char *name_check_dns_label(struct str s);      /* namespaces */
 const char *name_check_dns_subdomain(struct str s);  /* most objects */
 const char *name_check_dns1035_label(struct str s);  /* services */
 const char *name_check_path_segment(struct str s);   /* RBAC kinds, ... */
+const char *name_check_any(struct str s);            /* kinds that let any name pass */
 const char *name_check_qualified(struct str s);      /* label and annotation keys */
 const char *name_check_qualified_part(struct str s); /* the part behind a prefix */
 const char *name_check_config_key(struct str s);     /* keys of ConfigMaps and Secrets */

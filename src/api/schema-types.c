@@ -50,6 +50,8 @@ static struct str types_go(struct arena *a, const struct schema *s)
 
 	if (!t)
 		return STR("interface {}");
+	if (t->int_or_string)
+		return STR("int32");
 	if (t->types & SCHEMA_T_ARRAY)
 		return arena_cat(a, STR("[]"), types_go(a, t->items));
 	if (t->types & SCHEMA_T_OBJECT) {

@@ -10,6 +10,7 @@
 
 #define POD    "io.k8s.api.core.v1.Pod"
 #define CM     "io.k8s.api.core.v1.ConfigMap"
+#define KEY    "io.k8s.api.core.v1.KeyToPath"
 #define RS     "io.k8s.api.apps.v1.ReplicaSet"
 #define SVC    "io.k8s.api.core.v1.Service"
 #define SECRET "io.k8s.api.core.v1.Secret"
@@ -123,8 +124,8 @@ TEST(validation)
 		const char *type, *obj, *want;
 	} rows[] = {
 		{ POD, "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"b\"}]}}", "" },
-		{ POD, "{\"spec\":{}}", "spec.containers: Required value\n" },
-		{ POD, "{\"spec\":{\"containers\":[]}}", "spec.containers: Required value\n" },
+		{ KEY, "{\"key\":\"\",\"path\":\"p\"}", "key: Required value\n" },
+		{ KEY, "{\"key\":\"k\"}", "path: Required value\n" },
 		{ POD, "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"\"}]}}",
 		  "spec.containers[0].image: Required value\n" },
 		{ POD,

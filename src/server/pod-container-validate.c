@@ -8,21 +8,13 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/pod-validate.h"
+#include "server/resource-names.h"
 #include "server/valid.h"
 #include "json/json.h"
 
 #define ID_MAX 2147483647
 
 /* ---- environment */
-
-static bool text_in(struct str s, const char *const *list)
-{
-	for (; *list; list++) {
-		if (str_eqz(s, *list))
-			return true;
-	}
-	return false;
-}
 
 /* "metadata.labels['key']": whether prefix is its part before the bracket. */
 static bool field_subscripted(struct str path)
@@ -315,91 +307,6 @@ static void ports_validate(const struct valid *v, const struct json *spec, const
 
 /* ---- resources */
 
-static bool resource_is_integer(struct str name)
-{
-	return str_find_char(name, '/', 0) < name.n &&
-	       !str_contains(str_sub(name, 0, str_find_char(name, '/', 0)), STR("kubernetes.io"));
-}
-
-static bool resource_is_native(struct str name)
-{
-	return str_find_char(name, '/', 0) == name.n ||
-	       str_contains(str_sub(name, 0, str_find_char(name, '/', 0)), STR("kubernetes.io"));
-}
-
-static bool resource_is_huge(struct str name)
-{
-	return str_has_prefix(name, STR("hugepages-"));
-}
-
-static bool resource_overcommits(struct str name)
-{
-	return resource_is_native(name) && !resource_is_huge(name);
-}
-
-static void resource_name(const struct valid *v, struct str name, const struct place *p)
-{
-	static const char *const standard[] = { "cpu", "memory", "ephemeral-storage", NULL };
-	static const char *const others[] = { "storage",
-					      "requests.cpu",
-					      "requests.memory",
-					      "requests.storage",
-					      "requests.ephemeral-storage",
-					      "limits.cpu",
-					      "limits.memory",
-					      "limits.ephemeral-storage",
-					      "pods",
-					      "resourcequotas",
-					      "services",
-					      "replicationcontrollers",
-					      "secrets",
-					      "configmaps",
-					      "persistentvolumeclaims",
-					      "services.nodeports",
-					      "services.loadbalancers",
-					      NULL };
-	const char *why = name_check_qualified(name);
-	bool plain = str_find_char(name, '/', 0) == name.n;
-
-	if (why)
-		valid_invalid_str(v, p, name, "%s", why);
-	if (!plain || text_in(name, standard) || resource_is_huge(name))
-		return;
-	if (!why && !text_in(name, others))
-		valid_invalid_str(v, p, name,
-				  "must be a standard resource type or fully qualified");
-	valid_invalid_str(v, p, name, "must be a standard resource for containers");
-}
-
-/* Canonical text of a quantity, for messages. */
-static struct json *quantity_json(const struct valid *v, struct quantity q)
-{
-	return json_str(v->a, quantity_text(v->a, q));
-}
-
-static bool quantity_of(const struct valid *v, const struct json *j, struct quantity *q)
-{
-	return quantity_parse(json_is(j, JSON_STR) ? json_as_str(j) : json_text(v->a, j), q);
-}
-
-void resource_quantity_validate(const struct valid *v, struct str name, const struct json *val,
-				const struct place *p)
-{
-	struct quantity q, page;
-
-	if (!quantity_of(v, val, &q))
-		return; /* refused when it was decoded */
-	if (q.nano < 0)
-		valid_invalid(v, p, quantity_json(v, q), "must be greater than or equal to 0");
-	if (resource_is_integer(name) && quantity_milli(q) % 1000)
-		valid_invalid(v, p, quantity_json(v, q), "must be an integer");
-	if (resource_is_huge(name) && quantity_parse(str_skip(name, 10), &page) && page.nano > 0 &&
-	    q.nano % page.nano)
-		valid_invalid(v, p, quantity_json(v, q),
-			      STR_FMT " is not positive integer multiple of " STR_FMT,
-			      STR_ARG(quantity_text(v->a, q)), STR_ARG(name));
-}
-
 static void request_validate(const struct valid *v, struct str name, const struct json *val,
 			     const struct json *limit, const struct place *p)
 {
@@ -411,14 +318,14 @@ static void request_validate(const struct valid *v, struct str name, const struc
 				       "Limit must be set for non overcommitable resources");
 		return;
 	}
-	if (!quantity_of(v, val, &q) || !quantity_of(v, limit, &l))
+	if (!valid_quantity(v, val, &q) || !valid_quantity(v, limit, &l))
 		return;
 	if (quantity_cmp(q, l) != 0 && !resource_overcommits(name))
-		valid_invalid(v, AT(p, "requests"), quantity_json(v, q),
+		valid_invalid(v, AT(p, "requests"), valid_quantity_json(v, q),
 			      "must be equal to " STR_FMT " limit of " STR_FMT, STR_ARG(name),
 			      STR_ARG(quantity_text(v->a, l)));
 	else if (quantity_cmp(q, l) > 0)
-		valid_invalid(v, AT(p, "requests"), quantity_json(v, q),
+		valid_invalid(v, AT(p, "requests"), valid_quantity_json(v, q),
 			      "must be less than or equal to " STR_FMT " limit of " STR_FMT,
 			      STR_ARG(name), STR_ARG(quantity_text(v->a, l)));
 }
@@ -455,7 +362,7 @@ static void resources_validate(const struct valid *v, const struct json *spec, c
 		{
 			const struct place *at = AT_KEY(AT(p, lists[i]), it.key);
 
-			resource_name(v, it.key, at);
+			container_resource_name_validate(v, it.key, at);
 			resource_quantity_validate(v, it.key, it.val, at);
 			if (i == 1)
 				request_validate(v, it.key, it.val, json_get_s(limits, it.key), p);

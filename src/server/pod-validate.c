@@ -7,6 +7,7 @@
 #include "api/names.h"
 #include "base/arena.h"
 #include "server/pod-spec.h"
+#include "server/resource-names.h"
 #include "server/valid.h"
 #include "json/json.h"
 
@@ -256,8 +257,7 @@ static void rest_validate(const struct valid *v, const struct json *spec, const 
 	if (limit && (json_as_int(limit, 0) < 1 || json_as_int(limit, 0) > INT32_LIMIT))
 		valid_invalid(v, AT(p, "activeDeadlineSeconds"), limit,
 			      "must be between 1 and 2147483647, inclusive");
-	json_for_each(it, json_get(spec, "overhead")) resource_quantity_validate(
-		v, it.key, it.val, AT_KEY(AT(AT(p, "overhead"), "limits"), it.key));
+	overhead_validate(v, json_get(spec, "overhead"), AT(p, "overhead"));
 	if (os && str_empty(json_str_at(os, "name")))
 		valid_required(v, AT(AT(p, "os"), "name"), NULL);
 	else if (os)
@@ -272,6 +272,8 @@ void pod_spec_validate(const struct valid *v, const struct json *spec, const str
 void pod_spec_validate_as(const struct valid *v, const struct json *spec, const struct place *p,
 			  bool pod)
 {
+	if (!json_len(json_get(spec, "containers")))
+		valid_required(v, AT(p, "containers"), NULL);
 	pod_volumes_validate(v, spec, p);
 	resource_claims_validate(v, json_get(spec, "resourceClaims"), AT(p, "resourceClaims"));
 	pod_containers_validate(v, spec, p, pod);

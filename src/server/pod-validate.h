@@ -33,8 +33,6 @@ void host_path_validate(const struct valid *v, const struct json *src, const str
 void nfs_validate(const struct valid *v, const struct json *src, const struct place *p);
 void iscsi_validate(const struct valid *v, const struct json *src, const struct place *p);
 void local_path_validate(const struct valid *v, const struct place *p, struct str path);
-void resource_quantity_validate(const struct valid *v, struct str name, const struct json *val,
-				const struct place *p);
 void user_id_validate(const struct valid *v, const struct json *sc, const char *member,
 		      const struct place *p);
 void security_profiles_validate(const struct valid *v, const struct json *sc,

@@ -6,8 +6,12 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "server/hpa-validate.h"
+#include "server/request.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/valid.h"
+#include "server/workload.h"
 #include "json/json.h"
 
 #define METRICS_SHOWN 2
@@ -109,6 +113,99 @@ static void hpa_cell(struct arena *a, const struct json *o, struct str column, s
 		cell_int(a, cells, json_int_at(obj, "status.currentReplicas", 0));
 }
 
+/* ---- defaults: those of v1 have fewer members to fill */
+
+static void default_int(struct arena *a, struct json *obj, const char *key, int64_t n)
+{
+	if (!json_get(obj, key))
+		json_set_int(a, obj, key, n);
+}
+
+static void default_policy(struct arena *a, struct json *list, const char *type, int64_t value)
+{
+	struct json *one = json_object(a);
+
+	json_set_str(a, one, "type", str_from(type));
+	json_set_int(a, one, "value", value);
+	json_set_int(a, one, "periodSeconds", 15);
+	json_push(list, one);
+}
+
+static void default_rules(struct arena *a, struct json *behavior, const char *which, bool up)
+{
+	struct json *r = json_sub(a, behavior, which), *list;
+
+	if (up)
+		default_int(a, r, "stabilizationWindowSeconds", 0);
+	if (!json_get(r, "selectPolicy"))
+		json_set_str(a, r, "selectPolicy", STR("Max"));
+	if (json_get(r, "policies"))
+		return;
+	list = json_sub_array(a, r, "policies");
+	if (up)
+		default_policy(a, list, "Pods", 4);
+	default_policy(a, list, "Percent", 100);
+}
+
+static void hpa_defaults(struct api_request *rq, struct json *obj)
+{
+	struct arena *a = rq->arena;
+	struct json *spec = json_get(obj, "spec"), *m, *res;
+
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	default_int(a, spec, "minReplicas", 1);
+	if (!str_eqz(rq->v->version, "v2"))
+		return;
+	if (!json_len(json_get(spec, "metrics"))) {
+		m = json_object(a);
+		json_set_str(a, m, "type", STR("Resource"));
+		res = json_sub(a, m, "resource");
+		json_set_str(a, res, "name", STR("cpu"));
+		json_set_str(a, json_sub(a, res, "target"), "type", STR("Utilization"));
+		json_set_int(a, json_get(res, "target"), "averageUtilization", 80);
+		json_delz(spec, "metrics");
+		json_push(json_sub_array(a, spec, "metrics"), m);
+	}
+	if (json_is(json_get(spec, "behavior"), JSON_OBJECT)) {
+		default_rules(a, json_get(spec, "behavior"), "scaleUp", true);
+		default_rules(a, json_get(spec, "behavior"), "scaleDown", false);
+	}
+}
+
+static struct err *hpa_prepare_create(struct api_request *rq, struct json *obj)
+{
+	struct json *status = json_sub(rq->arena, obj, "status");
+
+	json_set_int(rq->arena, status, "currentReplicas", 0);
+	json_set_int(rq->arena, status, "desiredReplicas", 0);
+	if (str_eqz(rq->v->version, "v2"))
+		json_set(rq->arena, status, "currentMetrics", json_null(rq->arena));
+	return NULL;
+}
+
+static void hpa_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	const struct valid v = { rq->arena, e };
+	const struct json *o = hpa_v2(rq->arena, obj);
+
+	hpa_spec_validate(&v, json_get(o, "spec"), AT(NULL, "spec"));
+}
+
+static void hpa_validate_update(struct api_request *rq, const struct json *obj,
+				const struct json *old UNUSED, struct err **e)
+{
+	static const char *const counts[] = { "currentReplicas", "desiredReplicas", NULL };
+	const struct valid v = { rq->arena, e };
+
+	if (request_is_status(rq))
+		valid_members_nonnegative(&v, AT(NULL, "status"), json_get(obj, "status"), counts);
+}
+
 const struct strategy hpa_strategy = {
+	.set_defaults = hpa_defaults,
+	.prepare_create = hpa_prepare_create,
+	.validate = hpa_validate,
+	.validate_update = hpa_validate_update,
 	.cell = hpa_cell,
 };

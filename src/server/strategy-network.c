@@ -7,6 +7,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "server/network-validate.h"
+#include "server/request.h"
 #include "server/strategies.h"
 #include "server/table.h"
 #include "json/json.h"
@@ -63,8 +65,16 @@ static void ingress_cell(struct arena *a, const struct json *obj, struct str col
 		cell_str(a, cells, json_len(json_at(obj, "spec.tls")) ? STR("80, 443") : STR("80"));
 }
 
+static struct err *load_balancer_status(struct api_request *rq, struct json *obj)
+{
+	json_sub(rq->arena, json_sub(rq->arena, obj, "status"), "loadBalancer");
+	return NULL;
+}
+
 const struct strategy ingress_strategy = {
 	.generation = true,
+	.prepare_create = load_balancer_status,
+	.validate = ingress_validate,
 	.cell = ingress_cell,
 };
 
@@ -85,8 +95,19 @@ static void ingressclass_cell(struct arena *a, const struct json *obj, struct st
 			   STR_ARG(json_str_at(p, "name"))));
 }
 
+static void ingressclass_defaults(struct api_request *rq, struct json *obj)
+{
+	struct json *params = json_at(obj, "spec.parameters");
+
+	if (json_is(params, JSON_OBJECT) && !json_get(params, "scope"))
+		json_set_str(rq->arena, params, "scope", STR("Cluster"));
+}
+
 const struct strategy ingressclass_strategy = {
 	.generation = true,
+	.set_defaults = ingressclass_defaults,
+	.validate = ingressclass_validate,
+	.validate_update = ingressclass_validate_update,
 	.cell = ingressclass_cell,
 };
 
@@ -101,8 +122,40 @@ static void networkpolicy_cell(struct arena *a, const struct json *obj, struct s
 	err_ignore(e, "shown in the cell");
 }
 
+static void policy_default_ports(struct arena *a, const struct json *rules)
+{
+	json_for_each(it, rules)
+	{
+		json_for_each(port, json_get(it.val, "ports"))
+		{
+			if (json_is(port.val, JSON_OBJECT) && !json_get(port.val, "protocol"))
+				json_set_str(a, port.val, "protocol", STR("TCP"));
+		}
+	}
+}
+
+static void networkpolicy_defaults(struct api_request *rq, struct json *obj)
+{
+	struct arena *a = rq->arena;
+	struct json *spec = json_get(obj, "spec"), *types;
+
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	policy_default_ports(a, json_get(spec, "ingress"));
+	policy_default_ports(a, json_get(spec, "egress"));
+	if (json_len(json_get(spec, "policyTypes")))
+		return;
+	json_delz(spec, "policyTypes");
+	types = json_sub_array(a, spec, "policyTypes");
+	json_push(types, json_strz(a, "Ingress"));
+	if (json_len(json_get(spec, "egress")))
+		json_push(types, json_strz(a, "Egress"));
+}
+
 const struct strategy networkpolicy_strategy = {
 	.generation = true,
+	.set_defaults = networkpolicy_defaults,
+	.validate = networkpolicy_validate,
 	.cell = networkpolicy_cell,
 };
 
@@ -125,6 +178,9 @@ static void ipaddress_cell(struct arena *a, const struct json *obj, struct str c
 }
 
 const struct strategy ipaddress_strategy = {
+	.check_name = ipaddress_check_name,
+	.validate = ipaddress_validate,
+	.validate_update = ipaddress_validate_update,
 	.cell = ipaddress_cell,
 };
 
@@ -139,7 +195,16 @@ static void servicecidr_cell(struct arena *a, const struct json *obj, struct str
 	cell_str(a, cells, buf_to_arena(&b, a));
 }
 
+static struct err *servicecidr_prepare_create(struct api_request *rq, struct json *obj)
+{
+	json_sub(rq->arena, obj, "status");
+	return NULL;
+}
+
 const struct strategy servicecidr_strategy = {
+	.prepare_create = servicecidr_prepare_create,
+	.validate = servicecidr_validate,
+	.validate_update = servicecidr_validate_update,
 	.cell = servicecidr_cell,
 };
 
