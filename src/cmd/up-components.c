@@ -44,11 +44,13 @@ void up_start(struct up *u, const char *name, uid_t uid, const char *const *args
 		argv[n + 3] = arena_strz(u->a, u->flags.log_level);
 	}
 	if (str_eqz(str_from(name), "apiserver")) {
-		/* 3: the data directory, then the sockets */
-		fds = arena_array(u->a, 3, sizeof(*fds));
+		/* 3: the data directory, then the sockets, then the audit log */
+		fds = arena_array(u->a, 4, sizeof(*fds));
 		fds[n_fds++] = u->dir_fd;
 		for (size_t i = 0; i < u->n_listen_fds; i++)
 			fds[n_fds++] = u->listen_fds[i];
+		if (u->audit_fd > 0)
+			fds[n_fds++] = u->audit_fd;
 	}
 	u->children[u->n_children++] = child_start(fiber_loop(), &(struct child_opts){
 									 .name = name,
@@ -62,7 +64,7 @@ void up_start(struct up *u, const char *name, uid_t uid, const char *const *args
 
 static void up_start_apiserver(struct up *u)
 {
-	const char *args[16];
+	const char *args[16 + UP_ACCESS_MAX];
 	size_t n = 0;
 
 	args[n++] = "--data-dir";
@@ -77,6 +79,7 @@ static void up_start_apiserver(struct up *u)
 		args[n++] = "--advertise";
 		args[n++] = str_skip(u->node_api_url, strlen("https://")).p;
 	}
+	n = up_access_args(u, args, n);
 	args[n] = NULL;
 	up_start(u, "apiserver", UP_UID_APISERVER, args);
 }

@@ -175,7 +175,7 @@ static struct err *up_make_keys(struct up *u)
 	return up_give_to(store_dir, UP_UID_APISERVER);
 }
 
-static struct err *up_write_for(const char *path, struct str text, uid_t uid)
+struct err *up_write_for(const char *path, struct str text, uid_t uid)
 {
 	TRY(file_write_atomic(path, text, 0400));
 	if (uid && chown(path, uid, uid))
@@ -265,5 +265,6 @@ struct err *up_setup(struct up *u)
 	TRY(up_take_network(u));
 	TRY(up_open_sockets(u));
 	TRY(up_make_keys(u));
-	return up_write_configs(u);
+	TRY(up_write_configs(u));
+	return up_access_setup(u);
 }

@@ -20,7 +20,9 @@
 static const char up_usage[] =
 	"usage: isoplane up [--data-dir DIR] [--listen ADDR:PORT] [--kubeconfig FILE] [--nodes N]\n"
 	"                   [--hollow-nodes N] [--without COMPONENT]... [--store lmdb]\n"
-	"                   [--kubelet-root DIR] [--log-level LEVEL]\n";
+	"                   [--kubelet-root DIR] [--log-level LEVEL]\n"
+	"       and those of `isoplane apiserver` for authentication and audit: --anonymous-auth,\n"
+	"       --authentication-config, --oidc-*, --audit-*\n";
 
 struct up_process {
 	struct up up;
@@ -182,12 +184,9 @@ static struct err *up_main_fiber(void *arg)
 	return e;
 }
 
-int up_main(int argc, char **argv)
+static bool up_parse_flags(struct up_flags *f, int argc, char **argv)
 {
-	static struct up_process p;
-	struct up *u = &p.up;
-	struct up_flags *f = &u->flags;
-	const struct flag flags[] = {
+	const struct flag own[] = {
 		{ "--data-dir", &f->data_dir },
 		{ "--listen", &f->listen },
 		{ "--kubeconfig", &f->kubeconfig },
@@ -198,14 +197,28 @@ int up_main(int argc, char **argv)
 		{ "--log-level", &f->log_level },
 		{ "--without", .list = f->without, .n = &f->n_without,
 		  .max = ARRAY_LEN(f->without) },
-		{ 0 },
+		{ "--oidc-required-claim", .list = f->required_claims, .n = &f->n_required_claims,
+		  .max = ARRAY_LEN(f->required_claims) },
 	};
+	struct flag flags[ARRAY_LEN(own) + UP_ACCESS_FLAGS + 1] = { 0 };
+
+	memcpy(flags, own, sizeof(own));
+	for (size_t i = 0; i < UP_ACCESS_FLAGS; i++)
+		flags[ARRAY_LEN(own) + i] =
+			(struct flag){ .name = up_access_flags[i], .value = &f->access[i] };
+	f->data_dir = STR(INSTANCE_DEFAULT_DIR);
+	f->listen = STR("127.0.0.1:6443");
+	return flags_parse(flags, argc, argv, up_usage);
+}
+
+int up_main(int argc, char **argv)
+{
+	static struct up_process p;
+	struct up *u = &p.up;
 	struct err *e;
 
 	p.began = mono_now();
-	f->data_dir = STR(INSTANCE_DEFAULT_DIR);
-	f->listen = STR("127.0.0.1:6443");
-	if (!flags_parse(flags, argc, argv, up_usage))
+	if (!up_parse_flags(&u->flags, argc, argv))
 		return 2;
 	log_init("up", LOG_INFO);
 	u->a = arena_new();

@@ -27,12 +27,21 @@ enum up_uid {
 #define UP_VIRT_HANDLER_PORT 8186
 #define UP_VIRT_NS           "kubevirt"
 
+#define UP_ACCESS_FLAGS 15
+#define UP_ACCESS_MAX   (UP_ACCESS_FLAGS + 16)
+
 struct up_flags {
 	struct str data_dir, listen, kubeconfig, nodes, hollow_nodes, store, kubelet_root,
 		log_level;
 	struct str without[16];
 	size_t n_without;
+	/* for the API server: who comes in, and what is written about it */
+	struct str access[UP_ACCESS_FLAGS];
+	struct str required_claims[16];
+	size_t n_required_claims;
 };
+
+extern const char *const up_access_flags[UP_ACCESS_FLAGS]; /* names of access[], in up-access.c */
 
 struct up {
 	struct arena *a; /* for the process's life */
@@ -45,6 +54,7 @@ struct up {
 	bool root, with_node;
 	bool emulate; /* machines run by emulation: no usable KVM here */
 	int exe_fd, dir_fd, listen_fds[2];
+	int audit_fd; /* 0: none */
 	size_t n_listen_fds;
 	struct client *admin;
 	struct child *children[16];
@@ -61,6 +71,15 @@ const char *up_run_path(const struct up *u, const char *name);
 MUST_USE struct err *up_write_kubeconfig(struct up *u, const char *name, struct str server,
 					 struct str user, struct str org, const char *token_file,
 					 uid_t uid);
+
+/* For uid alone; 0: root. */
+MUST_USE struct err *up_write_for(const char *path, struct str data, uid_t uid);
+
+/* up-access.c: the API server's flags for authentication and audit */
+/* Files that only root may read are copied, the log is made its own. */
+MUST_USE struct err *up_access_setup(struct up *u);
+/* Adds them at args[n]; how many there are then (at most UP_ACCESS_MAX more). */
+size_t up_access_args(struct up *u, const char **args, size_t n);
 
 /* up-components.c: what runs */
 void up_start(struct up *u, const char *name, uid_t uid, const char *const *args);

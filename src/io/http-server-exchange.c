@@ -34,6 +34,7 @@ struct http_exchange *http_exchange_new(struct http_conn *c)
 	waitq_init(&x->body_wait);
 	waitq_init(&x->room);
 	list_init(&x->segments);
+	list_init(&x->observers);
 	x->notify.fn = http_exchange_notify;
 	return x;
 }
@@ -59,9 +60,20 @@ bool http_exchange_settled(const struct http_exchange *x)
 	return !x->fiber && !x->push;
 }
 
+static void http_observers_ended(struct http_exchange *x)
+{
+	struct http_observer *o, *tmp;
+
+	list_for_each_safe(o, tmp, &x->observers, link) {
+		list_unlink(&o->link);
+		o->ended(o);
+	}
+}
+
 void http_exchange_free(struct http_exchange *x)
 {
 	ASSERT(http_exchange_settled(x));
+	http_observers_ended(x);
 	list_unlink(&x->link);
 	task_cancel(&x->notify);
 	http_exchange_drop_queue(x);
@@ -466,6 +478,19 @@ bool http_responded(const struct http_exchange *x)
 	return x->responded;
 }
 
+void http_observe(struct http_exchange *x, struct http_observer *o)
+{
+	list_push_back(&x->observers, &o->link);
+}
+
+static void http_observers_started(struct http_exchange *x, int status)
+{
+	struct http_observer *o;
+
+	list_for_each(o, &x->observers, link)
+		o->started(o, status);
+}
+
 /* Whether there is somebody to respond to. */
 static bool http_respond_head(struct http_exchange *x, int status, const char *content_type)
 {
@@ -473,6 +498,7 @@ static bool http_respond_head(struct http_exchange *x, int status, const char *c
 	if (content_type)
 		http_set_header(x, "Content-Type", str_from(content_type));
 	x->responded = true;
+	http_observers_started(x, status);
 	if (status == 204 || status == 304 || status < 200)
 		x->no_body = true;
 	if (x->gone || x->conn->dead)

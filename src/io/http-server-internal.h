@@ -70,6 +70,7 @@ struct http_exchange {
 	struct list segments;
 	size_t queued;
 	struct waitq room;
+	struct list observers;
 	/* event-driven */
 	struct http_push *push;
 	bool push_full;

@@ -12,6 +12,7 @@
  * A handler that returns an error has it sent as a Status by opts.on_error.
  */
 
+#include "base/list.h"
 #include "io/http.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -88,6 +89,19 @@ MUST_USE SUSPENDS struct err *http_body_write(struct http_exchange *x, struct st
 MUST_USE SUSPENDS struct err *http_body_end(struct http_exchange *x);
 /* BAD_REQUEST on HTTP/2. Sends the 101 with the headers set so far; takes over the connection. */
 MUST_USE SUSPENDS struct err *http_respond_upgrade(struct http_exchange *x, struct stream **ret);
+
+/*
+ * For those who keep account of exchanges: embed it. started is called when the response's head is
+ * decided, ended exactly once, when all is over: sent, given up, or the client went away; the
+ * struct may be freed there. Neither may suspend. Several may observe one exchange.
+ */
+struct http_observer {
+	void (*started)(struct http_observer *o, int status);
+	void (*ended)(struct http_observer *o);
+	/* private */
+	struct list link;
+};
+void http_observe(struct http_exchange *x, struct http_observer *o);
 
 /*
  * Event-driven response: embed it in the owner. After http_respond_push the handler returns

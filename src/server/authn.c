@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "io/http-server.h"
 #include "io/pki.h"
-#include "server/impersonate.h"
 #include "server/request.h"
 #include "server/server.h"
 
@@ -170,6 +169,11 @@ static struct err *authn_protocol_token(struct api_request *rq, enum authn_answe
 	return others ? authn_token(rq, token, ret) : NULL;
 }
 
+static bool authn_anonymous_may(const struct api_request *rq)
+{
+	return !rq->server->opts.authn.no_anonymous;
+}
+
 static void authn_anonymous(struct api_request *rq)
 {
 	static const struct str groups[] = { STR_INIT("system:unauthenticated") };
@@ -181,7 +185,7 @@ static void authn_anonymous(struct api_request *rq)
 	};
 }
 
-static struct err *authn_user(struct api_request *rq)
+struct err *authenticate(struct api_request *rq)
 {
 	enum authn_answer cert = authn_certificate(rq), header = AUTHN_NONE, proto = AUTHN_NONE;
 
@@ -195,12 +199,8 @@ static struct err *authn_user(struct api_request *rq)
 	}
 	if (cert == AUTHN_BAD || header == AUTHN_BAD || proto == AUTHN_BAD)
 		return err_new(ERR_UNAUTHORIZED, "Unauthorized");
+	if (!authn_anonymous_may(rq))
+		return err_new(ERR_UNAUTHORIZED, "Unauthorized");
 	authn_anonymous(rq);
 	return NULL;
-}
-
-struct err *authenticate(struct api_request *rq)
-{
-	TRY(authn_user(rq));
-	return impersonate(rq);
 }

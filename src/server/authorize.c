@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/audit.h"
 #include "server/request.h"
 
 static struct str authorize_lower(struct arena *a, struct str s)
@@ -145,7 +146,19 @@ struct err *authorize_verb(struct api_request *rq, enum verb verb)
 	return authorize_refuse(rq->arena, &at, reason);
 }
 
+/* The same, for the record. */
+static struct err *authorize_audited(struct api_request *rq)
+{
+	struct authz_attrs at = authorize_attrs(rq, rq->verb);
+	struct str reason;
+	bool ok = authz_allowed(rq->server->authz, rq->arena, &at, &reason);
+
+	audit_annotate(rq, "authorization.k8s.io/decision", ok ? STR("allow") : STR("forbid"));
+	audit_annotate(rq, "authorization.k8s.io/reason", reason);
+	return ok ? NULL : authorize_refuse(rq->arena, &at, reason);
+}
+
 struct err *authorize(struct api_request *rq)
 {
-	return authorize_verb(rq, rq->verb);
+	return rq->audit ? authorize_audited(rq) : authorize_verb(rq, rq->verb);
 }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/audit.h"
 #include "server/errors.h"
 #include "server/object.h"
 #include "server/protobuf.h"
@@ -211,6 +212,8 @@ struct err *body_decode(struct api_request *rq, struct json **ret)
 			       STR_ARG(object_kind(rq)));
 	TRY(body_parse(rq, text, media, &obj, &dups));
 	TRY(body_check(rq, obj, dups));
+	if (rq->audit)
+		audit_request_object(rq, obj);
 	*ret = obj;
 	return NULL;
 }

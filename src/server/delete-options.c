@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/audit.h"
 #include "server/errors.h"
 #include "server/request.h"
 #include "json/json.h"
@@ -115,5 +116,7 @@ struct err *delete_options_read(struct api_request *rq)
 				       "\" cannot be handled as a DeleteOptions: converting to "
 				       "(v1.DeleteOptions): unknown conversion",
 			       STR_ARG(kind), STR_ARG(json_str_at(o, "apiVersion")));
+	if (rq->audit)
+		audit_request_object(rq, o);
 	return delete_options_apply(rq, o);
 }

@@ -13,8 +13,10 @@
 #include "base/rand.h"
 #include "io/fiber.h"
 #include "io/http-server.h"
+#include "server/audit.h"
 #include "server/engine.h"
 #include "server/errors.h"
+#include "server/impersonate.h"
 #include "server/request.h"
 #include "server/respond.h"
 #include "server/server.h"
@@ -122,12 +124,31 @@ static struct err *handler_verb(struct api_request *rq)
 	return error_bad_method();
 }
 
+/* The audit trail begins as soon as it is known who asks. */
+static struct err *handler_who(struct api_request *rq)
+{
+	struct err *e = authenticate(rq);
+
+	if (err_is(e, ERR_UNAUTHORIZED))
+		audit_begin_unauthenticated(rq);
+	TRY(e);
+	audit_begin(rq);
+	return impersonate(rq);
+}
+
+static struct str handler_audit_id(struct api_request *rq)
+{
+	struct str id = http_headers_find(&rq->http->headers, "audit-id");
+
+	return str_empty(id) ? rand_uuid(rq->arena) : id;
+}
+
 static struct err *handler_run(struct api_request *rq)
 {
 	struct delegate *d;
 
 	TRY(path_parse(rq, rq->http->method, rq->http->path));
-	TRY(authenticate(rq));
+	TRY(handler_who(rq));
 	TRY(authorize(rq));
 	list_for_each(d, &rq->server->delegates, link) {
 		if (d->claims(d, rq))
@@ -192,7 +213,8 @@ struct err *handler_serve(struct http_exchange *x, void *server)
 		.now = wall_now(),
 		.opt = { .grace = -1 },
 	};
-	http_set_header(x, "Audit-Id", rand_uuid(rq->arena));
+	rq->audit_id = handler_audit_id(rq);
+	http_set_header(x, "Audit-Id", rq->audit_id);
 	http_set_header(x, "Cache-Control", STR("no-cache, private"));
 	e = handler_limited(rq);
 	if (e) {

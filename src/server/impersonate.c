@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "io/http-server.h"
+#include "server/audit.h"
 #include "server/authn.h"
 #include "server/authorize.h"
 #include "server/request.h"
@@ -369,11 +370,26 @@ static struct err *impersonate_nobody(const struct user_info *u)
 	return err_new(ERR_BAD_REQUEST, "requested %s without impersonating a user name", b.p);
 }
 
+/* Hardly ever. */
+static bool impersonate_wanted(const struct http_headers *h)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		struct str name = h->v[i].name;
+
+		if (name.n > 12 && str_eq_nocase(str_sub(name, 0, 12), STR("impersonate-")))
+			return true;
+	}
+	return false;
+}
+
 struct err *impersonate(struct api_request *rq)
 {
 	const struct http_headers *h = &rq->http->headers;
 	struct impersonation im = { .rq = rq };
 	struct user_info *u = &im.wanted;
+
+	if (!impersonate_wanted(h))
+		return NULL;
 
 	u->name = http_headers_find(h, "impersonate-user");
 	u->uid = http_headers_find(h, "impersonate-uid");
@@ -382,6 +398,8 @@ struct err *impersonate(struct api_request *rq)
 	if (str_empty(u->name))
 		return only_name(u) ? NULL : impersonate_nobody(u);
 	TRY(impersonate_modes(&im));
+	audit_impersonated(rq, &im.got,
+			   im.mode ? arena_fmt(rq->arena, "impersonate:%s", im.mode) : STR_EMPTY);
 	rq->user = im.got;
 	return NULL;
 }

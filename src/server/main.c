@@ -19,6 +19,7 @@
 #include "io/http-server.h"
 #include "io/stream.h"
 #include "io/tls.h"
+#include "server/audit.h"
 #include "server/authn.h"
 #include "server/authz.h"
 #include "server/bootstrap.h"
@@ -45,23 +46,6 @@ struct flags {
 	int fds[MAX_LISTEN];
 	bool debug;
 };
-
-/* True when flag is argv[*i], alone or as --flag=value; its value is in *ret. */
-static bool flag_value(int argc, char **argv, int *i, const char *flag, struct str *ret)
-{
-	struct str arg = str_from(argv[*i]);
-
-	if (!str_strip_prefix(&arg, str_from(flag)))
-		return false;
-	if (arg.n && arg.p[0] == '=') {
-		*ret = str_skip(arg, 1);
-		return true;
-	}
-	if (arg.n || *i + 1 >= argc)
-		return false;
-	*ret = str_from(argv[++*i]);
-	return true;
-}
 
 static bool flags_one(struct flags *f, int argc, char **argv, int *i)
 {
@@ -90,17 +74,19 @@ static bool flags_one(struct flags *f, int argc, char **argv, int *i)
 	return flag_value(argc, argv, i, "--data-dir", &o->data_dir) ||
 	       flag_value(argc, argv, i, "--kubeconfig", &o->kubeconfig) ||
 	       flag_value(argc, argv, i, "--service-cidr", &o->service_cidr) ||
-	       flag_value(argc, argv, i, "--advertise", &o->advertise);
+	       flag_value(argc, argv, i, "--advertise", &o->advertise) ||
+	       access_flag(&o->authn, &o->audit, argc, argv, i);
 }
 
 static bool flags_parse(struct flags *f, int argc, char **argv)
 {
 	f->opts.service_cidr = STR("10.96.0.0/16");
+	f->opts.audit.max_size_mb = 100;
 	f->opts.listen = f->listen;
 	f->opts.listen_fds = f->fds;
 	for (int i = 1; i < argc; i++) {
 		if (str_eqz(str_from(argv[i]), "--help")) {
-			fputs(usage, stdout);
+			printf("%s%s", usage, access_usage);
 			exit(0);
 		}
 		if (!flags_one(f, argc, argv, &i)) {
@@ -298,6 +284,7 @@ static struct err *server_start(struct apiserver *s, int *ret_port)
 	TRY(file_mkdir_p(arena_strz(s->arena, s->opts.data_dir), 0700));
 	start_addresses(s);
 	TRY(start_pki(s));
+	TRY(audit_init(s));
 	TRY(start_store(s));
 	s->registry = registry_new(schema_registry_builtin());
 	TRY(resources_add_builtin(s->registry, s->arena));
@@ -359,6 +346,7 @@ static struct err *run_serve(struct server_run *r)
 		TRY(waitq_wait(&r->stop));
 	s->ready = false;
 	http_server_drain(s->http, DRAIN_MS);
+	audit_flush(s);
 	return NULL;
 }
 

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "io/http-server.h"
 #include "server/apply.h"
+#include "server/audit.h"
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/object.h"
@@ -80,6 +81,7 @@ static struct err *patch_read(struct api_request *rq, struct patch_change *c)
 		return err_recode(
 			err_remsg(e, "error decoding patch: " STR_FMT, STR_ARG(err_msg(e))),
 			ERR_BAD_REQUEST);
+	audit_request_patch(rq, c->patch);
 	if (str_eqz(c->type, TYPE_JSON)) {
 		if (!json_is(c->patch, JSON_ARRAY))
 			return err_new(

@@ -12,6 +12,7 @@
 #include "server/resource.h"
 
 struct apiserver;
+struct audit;
 struct http_exchange;
 struct http_request;
 struct selector;
@@ -107,6 +108,8 @@ struct api_request {
 	void *strategy_data;   /* a strategy's own, over the attempts of one request */
 	bool in_collection;    /* one of those that a deletecollection deletes */
 	bool bypass_admission; /* writes of the server's own bookkeeping */
+	struct str audit_id;
+	struct audit *audit; /* NULL: nobody wants to know (audit.h) */
 };
 
 /* A copy for a request from within, by the server's own identity (system:apiserver,

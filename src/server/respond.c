@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/http-server.h"
+#include "server/audit.h"
 #include "server/body.h"
 #include "server/object.h"
 #include "server/request.h"
@@ -75,6 +76,8 @@ void respond_text(struct api_request *rq, int status, const char *content_type, 
 	_cleanup_buf_ struct buf zip = { 0 };
 
 	respond_warnings(rq);
+	if (rq->audit && str_has_prefix(str_from(content_type), STR("application/json")))
+		audit_response(rq, &body, 1);
 	if (respond_gzip_wanted(rq, body.n) && respond_gzip(body, &zip)) {
 		http_set_header(rq->x, "Content-Encoding", STR("gzip"));
 		http_set_header(rq->x, "Vary", STR("Accept-Encoding"));
@@ -109,6 +112,18 @@ static bool respond_gzip_pieces(struct str head, struct blob *const *v, size_t n
 	return rc == Z_STREAM_END;
 }
 
+static void respond_audit(struct api_request *rq, struct str head, struct blob *const *v, size_t n,
+			  struct str tail)
+{
+	struct str *parts = arena_array(rq->arena, n + 2, sizeof(*parts));
+
+	parts[0] = head;
+	for (size_t i = 0; i < n; i++)
+		parts[i + 1] = blob_str(v[i]);
+	parts[n + 1] = tail;
+	audit_response(rq, parts, n + 2);
+}
+
 void respond_body(struct api_request *rq, int status, const char *content_type, struct str head,
 		  struct body *body, struct str tail)
 {
@@ -118,6 +133,8 @@ void respond_body(struct api_request *rq, int status, const char *content_type, 
 	struct blob **all = arena_array(rq->arena, n + 2, sizeof(struct blob *));
 
 	respond_warnings(rq);
+	if (rq->audit)
+		respond_audit(rq, head, v, n, tail);
 	if (respond_gzip_wanted(rq, body->total) && respond_gzip_pieces(head, v, n, tail, &zip)) {
 		http_set_header(rq->x, "Content-Encoding", STR("gzip"));
 		http_set_header(rq->x, "Vary", STR("Accept-Encoding"));
@@ -140,6 +157,8 @@ void respond_json(struct api_request *rq, int status, const struct json *doc)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 
+	if (rq->audit)
+		audit_response_status(rq, doc);
 	if (rq->out.media == MEDIA_YAML) {
 		yaml_write(&b, doc);
 		respond_text(rq, status, "application/yaml", buf_str(&b));

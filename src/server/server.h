@@ -9,11 +9,13 @@
 #include "api/obj.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "server/access-opts.h"
 #include "server/resource.h"
 #include "store/store.h"
 
 struct api_request;
 struct arena;
+struct audit_trail;
 struct authn;
 struct authz;
 struct err;
@@ -38,6 +40,8 @@ struct apiserver_opts {
 	int64_t history_s; /* how long watches can resume and pages go on; 0: the store's default */
 	const int *listen_fds;
 	size_t n_listen_fds;
+	struct audit_opts audit;
+	struct authn_opts authn;
 };
 
 /* PEM texts of DATA_DIR/pki. */
@@ -55,6 +59,7 @@ struct apiserver {
 	struct store *store;
 	struct registry *registry;
 	struct authn *authn;
+	struct audit_trail *audit; /* NULL: none */
 	struct authz *authz;
 	struct tokens *tokens;
 	struct apiserver_opts opts;

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/admission.h"
+#include "server/audit.h"
 #include "server/authn.h"
 #include "server/errors.h"
 #include "server/request.h"
@@ -251,6 +252,8 @@ struct err *serviceaccount_token(struct api_request *rq)
 	TRY(token_claims(&t, sa));
 	TRY(tokens_sign(rq->server->tokens, rq->arena, t.claims, rq->now, token_life(&t, seconds),
 			&token));
+	audit_annotate(rq, "authentication.kubernetes.io/issued-credential-id",
+		       arena_cat(rq->arena, STR("JTI="), json_str_at(t.claims, "jti")));
 	token_answer(&t, sa, token, seconds);
 	return NULL;
 }
