@@ -81,15 +81,27 @@ static void replica_sets_on_member(struct informer_handler *h, const struct obj 
 
 struct replica_match {
 	struct controller *controller;
+	const struct replica_set_ops *ops;
 	const struct json *labels;
 };
+
+static struct err *replica_selector(const struct replica_set_ops *ops, struct arena *a,
+				    const struct json *set, struct selector **ret)
+{
+	const struct json *sel = json_at(set, "spec.selector");
+
+	if (!ops->map_selector)
+		return label_selector_from_json(a, sel, ret);
+	*ret = label_selector_from_map(a, sel);
+	return NULL;
+}
 
 static bool replica_enqueue_if_selected(const struct obj *set, void *ctx)
 {
 	const struct replica_match *m = ctx;
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct selector *sel;
-	struct err *e = label_selector_from_json(a, json_at(obj_tree(set), "spec.selector"), &sel);
+	struct err *e = replica_selector(m->ops, a, obj_tree(set), &sel);
 
 	if (!e && !selector_empty(sel) && selector_matches(sel, m->labels))
 		controller_enqueue_obj(m->controller, set);
@@ -101,7 +113,7 @@ static void replica_sets_route(struct controller *c, const struct obj *o, void *
 {
 	struct replica_sets *r = ctx;
 	const struct json *ref = meta_controller(obj_tree(o));
-	struct replica_match m = { c, meta_labels(obj_tree(o)) };
+	struct replica_match m = { c, r->ops, meta_labels(obj_tree(o)) };
 
 	if (!ref) {
 		informer_each(r->sets, o->ns, replica_enqueue_if_selected, &m);
@@ -454,7 +466,7 @@ static struct err *replica_sync_set(struct replica_sync *s)
 	bool settled = expectations_met(&r->expect, s->key);
 	bool paused = r->ops->supports_pause && json_bool_at(s->set, "spec.paused", false);
 
-	TRY(label_selector_from_json(s->arena, json_at(s->set, "spec.selector"), &s->selector));
+	TRY(replica_selector(r->ops, s->arena, s->set, &s->selector));
 	TRY(replica_claim_all(s));
 	replica_judge(&r->ops->member_ops, s->v, s->n,
 		      json_int_at(s->set, "spec.minReadySeconds", 0), wall_now());

@@ -26,6 +26,7 @@ struct replica_set_ops {
 	const char *deleted_text;
 	int64_t burst;        /* most creations or deletions in one sync */
 	bool delete_finished; /* finished members are deleted, so that others take their place */
+	bool map_selector;    /* spec.selector is a map of labels, as a ReplicationController's */
 	bool supports_pause;  /* spec.paused and the condition ReplicaPaused */
 	struct replica_member_ops member_ops;
 	/* A new member without namespace and owner: those are added. */

@@ -38,8 +38,12 @@ bool control_ns_terminating(const struct err *e);
 void namespace_start(struct control *c);
 void gc_start(struct control *c);
 void replicaset_start(struct control *c);
+void replicationcontroller_start(struct control *c);
 void serviceaccount_start(struct control *c);
 void root_ca_start(struct control *c);
+void endpoints_start(struct control *c);
+void endpointslice_mirroring_start(struct control *c);
+void quota_controller_start(struct control *c);
 void endpointslice_start(struct control *c);
 void node_lifecycle_start(struct control *c);
 void taint_eviction_start(struct control *c);
@@ -50,5 +54,6 @@ void volume_protection_start(struct control *c);
 
 /* resources */
 extern const struct gvr gvr_namespaces, gvr_nodes, gvr_pods, gvr_services, gvr_configmaps,
-	gvr_serviceaccounts, gvr_persistentvolumes, gvr_persistentvolumeclaims, gvr_endpointslices,
-	gvr_leases, gvr_replicasets, gvr_storageclasses;
+	gvr_serviceaccounts, gvr_persistentvolumes, gvr_persistentvolumeclaims, gvr_endpoints,
+	gvr_endpointslices, gvr_leases, gvr_replicasets, gvr_replicationcontrollers,
+	gvr_storageclasses;

@@ -19,7 +19,11 @@ static const struct {
 	{ "serviceaccount", serviceaccount_start },
 	{ "root-ca", root_ca_start },
 	{ "replicaset", replicaset_start },
+	{ "replicationcontroller", replicationcontroller_start },
+	{ "endpoints", endpoints_start },
 	{ "endpointslice", endpointslice_start },
+	{ "endpointslice-mirroring", endpointslice_mirroring_start },
+	{ "resource-quota", quota_controller_start },
 	{ "volume-binder", volume_binder_start },
 	{ "volume-provisioner", volume_provisioner_start },
 	{ "volume-protection", volume_protection_start },
@@ -39,8 +43,10 @@ const struct gvr gvr_serviceaccounts = GVR("", "v1", "serviceaccounts");
 const struct gvr gvr_persistentvolumes = GVR("", "v1", "persistentvolumes");
 const struct gvr gvr_persistentvolumeclaims = GVR("", "v1", "persistentvolumeclaims");
 const struct gvr gvr_endpointslices = GVR("discovery.k8s.io", "v1", "endpointslices");
+const struct gvr gvr_endpoints = GVR("", "v1", "endpoints");
 const struct gvr gvr_leases = GVR("coordination.k8s.io", "v1", "leases");
 const struct gvr gvr_replicasets = GVR("apps", "v1", "replicasets");
+const struct gvr gvr_replicationcontrollers = GVR("", "v1", "replicationcontrollers");
 const struct gvr gvr_storageclasses = GVR("storage.k8s.io", "v1", "storageclasses");
 
 /* shared informers */

@@ -85,8 +85,7 @@ static int64_t slice_named_port(const struct json *containers, struct str name, 
 	return 0;
 }
 
-/* 0 when the pod has no such port. */
-static int64_t slice_target_port(const struct json *port, const struct json *pod)
+int64_t slice_target_port(const struct json *port, const struct json *pod)
 {
 	const struct json *target = json_get(port, "targetPort");
 	struct str protocol = json_as_str(json_get(port, "protocol"));

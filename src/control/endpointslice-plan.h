@@ -26,3 +26,6 @@ struct slice_plan {
  */
 struct slice_plan slice_plan_make(struct arena *a, const struct json *svc, const struct json *pods,
 				  const struct json *slices, const struct json *zones);
+
+/* The number that a Service's port leads to on the Pod; 0: the Pod has no port of that name. */
+int64_t slice_target_port(const struct json *port, const struct json *pod);

@@ -149,27 +149,47 @@ static void replicaset_status(struct arena *a, const struct json *set,
 	json_set_int(a, status, "observedGeneration", json_int_at(set, "metadata.generation", 0));
 }
 
+/* A ReplicationController is the same but for its names and its selector. */
+#define REPLICASET_OPS_COMMON \
+	.member = GVR("", "v1", "pods"),             \
+	.created_text = "Created pod: ",             \
+	.deleted_text = "Deleted pod: ",             \
+	.burst = 500,                                \
+	.member_ops = {                              \
+		.state = replicaset_pod_state,       \
+		.ready = replicaset_pod_ready,       \
+		.ready_since = replicaset_pod_ready_since, \
+		.rank = replicaset_rank,             \
+	},                                           \
+	.make = replicaset_make_pod,                 \
+	.status = replicaset_status
+
 const struct replica_set_ops replicaset_ops = {
 	.name = "replicaset",
 	.set = GVR("apps", "v1", "replicasets"),
-	.member = GVR("", "v1", "pods"),
 	.set_api_version = STR_INIT("apps/v1"),
 	.set_kind = STR_INIT("ReplicaSet"),
-	.created_text = "Created pod: ",
-	.deleted_text = "Deleted pod: ",
-	.burst = 500,
-	.member_ops = {
-		.state = replicaset_pod_state,
-		.ready = replicaset_pod_ready,
-		.ready_since = replicaset_pod_ready_since,
-		.rank = replicaset_rank,
-	},
-	.make = replicaset_make_pod,
-	.status = replicaset_status,
+	REPLICASET_OPS_COMMON,
+};
+
+static const struct replica_set_ops replicationcontroller_ops = {
+	.name = "replicationcontroller",
+	.set = GVR("", "v1", "replicationcontrollers"),
+	.set_api_version = STR_INIT("v1"),
+	.set_kind = STR_INIT("ReplicationController"),
+	.map_selector = true,
+	REPLICASET_OPS_COMMON,
 };
 
 void replicaset_start(struct control *c)
 {
 	replica_sets_new(c->loop, c->client, c->events, &replicaset_ops,
 			 control_informer(c, gvr_replicasets), control_informer(c, gvr_pods));
+}
+
+void replicationcontroller_start(struct control *c)
+{
+	replica_sets_new(c->loop, c->client, c->events, &replicationcontroller_ops,
+			 control_informer(c, gvr_replicationcontrollers),
+			 control_informer(c, gvr_pods));
 }

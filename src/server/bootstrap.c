@@ -193,6 +193,31 @@ static struct err *bootstrap_kubernetes_slice(struct apiserver *s, struct arena 
 	return local_create(s, a, "endpointslices.discovery.k8s.io", STR("default"), o, NULL);
 }
 
+/* The same in the older form. A loopback address has no place in Endpoints. */
+static struct err *bootstrap_kubernetes_endpoints(struct apiserver *s, struct arena *a)
+{
+	_cleanup_obj_ const struct obj *present = NULL;
+	struct json *o = json_object(a), *meta = json_sub(a, o, "metadata");
+	struct json *port = json_object(a), *addr = json_object(a), *subset = json_object(a);
+
+	if (str_has_prefix(s->advertise_ip, STR("127.")))
+		return NULL;
+	json_set_str(a, meta, "name", STR("kubernetes"));
+	json_set_str(a, meta, "namespace", STR("default"));
+	meta_set_label(a, o, "endpointslice.kubernetes.io/skip-mirror", STR("true"));
+	json_set(a, addr, "ip", json_str(a, s->advertise_ip));
+	json_push(json_sub_array(a, subset, "addresses"), addr);
+	json_set_str(a, port, "name", STR("https"));
+	json_set_int(a, port, "port", s->advertise_port);
+	json_set_str(a, port, "protocol", STR("TCP"));
+	json_push(json_sub_array(a, subset, "ports"), port);
+	json_push(json_sub_array(a, o, "subsets"), subset);
+	TRY(local_get(s, "endpoints", STR("default"), STR("kubernetes"), &present));
+	if (present)
+		return local_update(s, a, "endpoints", "", o, NULL);
+	return local_create(s, a, "endpoints", STR("default"), o, NULL);
+}
+
 struct err *bootstrap_run(struct apiserver *s)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -202,5 +227,6 @@ struct err *bootstrap_run(struct apiserver *s)
 	b->a = a;
 	TRY(bootstrap_batch(b));
 	TRY(bootstrap_kubernetes_service(s, a));
+	TRY(bootstrap_kubernetes_endpoints(s, a));
 	return bootstrap_kubernetes_slice(s, a);
 }
