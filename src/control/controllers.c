@@ -18,6 +18,7 @@ static const struct {
 } controllers[] = {
 	{ "serviceaccount", serviceaccount_start },
 	{ "root-ca", root_ca_start },
+	{ "deployment", deployment_start },
 	{ "replicaset", replicaset_start },
 	{ "replicationcontroller", replicationcontroller_start },
 	{ "endpoints", endpoints_start },
@@ -43,6 +44,7 @@ const struct gvr gvr_serviceaccounts = GVR("", "v1", "serviceaccounts");
 const struct gvr gvr_persistentvolumes = GVR("", "v1", "persistentvolumes");
 const struct gvr gvr_persistentvolumeclaims = GVR("", "v1", "persistentvolumeclaims");
 const struct gvr gvr_endpointslices = GVR("discovery.k8s.io", "v1", "endpointslices");
+const struct gvr gvr_deployments = GVR("apps", "v1", "deployments");
 const struct gvr gvr_endpoints = GVR("", "v1", "endpoints");
 const struct gvr gvr_leases = GVR("coordination.k8s.io", "v1", "leases");
 const struct gvr gvr_replicasets = GVR("apps", "v1", "replicasets");
