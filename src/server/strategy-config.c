@@ -11,8 +11,11 @@
 #include "base/err.h"
 #include "server/errors.h"
 #include "server/request.h"
+#include "server/service-validate.h"
+#include "server/storage-validate.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/valid.h"
 #include "json/json.h"
 
 #define DATA_MAX 1048576
@@ -116,6 +119,26 @@ static const struct {
 	{ "kubernetes.io/ssh-auth", { "ssh-privatekey", NULL } },
 };
 
+/* JSON inside a Secret; its content is nobody's business. */
+static void secret_check_json(struct api_request *rq, const struct json *obj, const char *key,
+			      struct err **e)
+{
+	const struct json *val = json_get(json_get(obj, "data"), key);
+	struct json *doc = NULL;
+	struct str raw;
+	struct err *bad;
+
+	if (!val || !base64_decode(rq->arena, json_as_str(val), &raw))
+		return;
+	bad = json_parse(rq->arena, raw, &doc);
+	if (bad)
+		cause_invalid_str(e, arena_fmt(rq->arena, "data[%s]", key),
+				  STR("<secret contents redacted>"),
+				  "invalid character '%c' looking for beginning of value",
+				  raw.n ? raw.p[0] : ' ');
+	err_ignore(bad, "told in the cause");
+}
+
 static void secret_check_type(struct api_request *rq, const struct json *obj, struct err **e)
 {
 	struct str type = json_str_at(obj, "type");
@@ -130,6 +153,15 @@ static void secret_check_type(struct api_request *rq, const struct json *obj, st
 				cause_required(e, arena_fmt(rq->arena, "data[%s]", key), NULL);
 		}
 	}
+	if (str_eqz(type, "kubernetes.io/basic-auth") && !json_at(obj, "data.username") &&
+	    !json_at(obj, "data.password")) {
+		cause_required(e, STR("data[username]"), NULL);
+		cause_required(e, STR("data[password]"), NULL);
+	}
+	if (str_eqz(type, "kubernetes.io/dockercfg"))
+		secret_check_json(rq, obj, ".dockercfg", e);
+	if (str_eqz(type, "kubernetes.io/dockerconfigjson"))
+		secret_check_json(rq, obj, ".dockerconfigjson", e);
 	if (str_eqz(type, "kubernetes.io/service-account-token") &&
 	    str_empty(meta_annotation(obj, "kubernetes.io/service-account.name")))
 		cause_required(e, STR("metadata.annotations[kubernetes.io/service-account.name]"),
@@ -197,16 +229,9 @@ static void endpointslice_cell(struct arena *a, const struct json *obj, struct s
 	cell_str(a, cells, b.n ? buf_to_arena(&b, a) : STR("<unset>"));
 }
 
-static void endpointslice_validate_update(struct api_request *rq UNUSED, const struct json *obj,
-					  const struct json *old, struct err **e)
-{
-	if (!json_equal(json_get(obj, "addressType"), json_get(old, "addressType")))
-		cause_invalid(e, STR("addressType"), json_get(obj, "addressType"),
-			      "field is immutable");
-}
-
 const struct strategy endpointslice_strategy = {
 	.generation = true,
+	.validate = endpointslice_validate,
 	.validate_update = endpointslice_validate_update,
 	.cell = endpointslice_cell,
 };
@@ -227,36 +252,35 @@ static void storageclass_cell(struct arena *a, const struct json *obj, struct st
 	json_push(cells, json_bool(a, json_bool_at(obj, "allowVolumeExpansion", false)));
 }
 
-static void storageclass_validate_update(struct api_request *rq UNUSED, const struct json *obj,
-					 const struct json *old, struct err **e)
-{
-	static const char *const fields[] = { "parameters", "provisioner", "reclaimPolicy",
-					      "volumeBindingMode" };
-
-	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-		const struct json *v = json_get(obj, fields[i]), *w = json_get(old, fields[i]);
-
-		if ((v || w) && !json_equal(v, w))
-			cause_forbidden(e, str_from(fields[i]), "updates to %s are forbidden.",
-					fields[i]);
-	}
-}
-
 const struct strategy storageclass_strategy = {
 	.delete_returns_obj = true,
+	.validate = storageclass_validate,
 	.validate_update = storageclass_validate_update,
 	.cell = storageclass_cell,
 };
 
 /* ControllerRevision */
-static void controllerrevision_validate_update(struct api_request *rq UNUSED,
-					       const struct json *obj, const struct json *old,
-					       struct err **e)
+static void controllerrevision_validate(struct api_request *rq, const struct json *obj,
+					struct err **e)
 {
-	const struct json *d = json_get(obj, "data");
+	const struct valid v = { rq->arena, e };
+	const struct json *data = json_get(obj, "data");
 
-	if (!json_equal(d, json_get(old, "data")))
-		cause_invalid(e, STR("data"), d, "field is immutable");
+	valid_nonnegative(&v, AT(NULL, "revision"), json_get(obj, "revision"));
+	if (rq->verb != VERB_CREATE)
+		return;
+	if (json_is_null(data))
+		valid_required(&v, AT(NULL, "data"), "data is mandatory");
+	else if (!json_is(data, JSON_OBJECT))
+		valid_required(&v, AT(NULL, "data"), "data must be a valid JSON object");
+}
+
+static void controllerrevision_validate_update(struct api_request *rq, const struct json *obj,
+					       const struct json *old, struct err **e)
+{
+	const struct valid v = { rq->arena, e };
+
+	valid_immutable(&v, AT(NULL, "data"), json_get(obj, "data"), json_get(old, "data"));
 }
 
 static void controllerrevision_cell(struct arena *a, const struct json *obj,
@@ -274,6 +298,7 @@ static void controllerrevision_cell(struct arena *a, const struct json *obj,
 }
 
 const struct strategy controllerrevision_strategy = {
+	.validate = controllerrevision_validate,
 	.validate_update = controllerrevision_validate_update,
 	.cell = controllerrevision_cell,
 };

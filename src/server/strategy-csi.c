@@ -2,9 +2,13 @@
 
 /* What storage drivers say of themselves, and attachments: the rest of storage.k8s.io. */
 
+#include <string.h>
+
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "server/request.h"
+#include "server/storage-validate.h"
 #include "server/strategies.h"
 #include "server/table.h"
 #include "json/json.h"
@@ -47,7 +51,33 @@ static void csidriver_cell(struct arena *a, const struct json *obj, struct str c
 		cell_or_none(a, cells, joined(a, json_at(obj, "spec.volumeLifecycleModes"), NULL));
 }
 
+static void csidriver_defaults(struct api_request *rq, struct json *obj)
+{
+	struct json *spec = json_get(obj, "spec"), *modes;
+
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(csidriver_flags); i++) {
+		const char *member = strchr(csidriver_flags[i].path, '.') + 1;
+
+		if (!json_get(spec, member))
+			json_set_bool(rq->arena, spec, member, csidriver_flags[i].dflt);
+	}
+	if (!json_get(spec, "seLinuxMount"))
+		json_set_bool(rq->arena, spec, "seLinuxMount", false);
+	if (str_empty(json_str_at(spec, "fsGroupPolicy")))
+		json_set_str(rq->arena, spec, "fsGroupPolicy", STR("ReadWriteOnceWithFSType"));
+	if (json_len(json_get(spec, "volumeLifecycleModes")))
+		return;
+	json_delz(spec, "volumeLifecycleModes");
+	modes = json_sub_array(rq->arena, spec, "volumeLifecycleModes");
+	json_push(modes, json_strz(rq->arena, "Persistent"));
+}
+
 const struct strategy csidriver_strategy = {
+	.set_defaults = csidriver_defaults,
+	.validate = csidriver_validate,
+	.validate_update = csidriver_validate_update,
 	.needs_rv = true,
 	.generation = true,
 	.delete_returns_obj = true,
@@ -61,12 +91,16 @@ static void csinode_cell(struct arena *a, const struct json *obj, struct str col
 }
 
 const struct strategy csinode_strategy = {
+	.validate = csinode_validate,
+	.validate_update = csinode_validate_update,
 	.needs_rv = true,
 	.delete_returns_obj = true,
 	.cell = csinode_cell,
 };
 
 const struct strategy csistoragecapacity_strategy = {
+	.validate = csistoragecapacity_validate,
+	.validate_update = csistoragecapacity_validate_update,
 	.needs_rv = true,
 };
 
@@ -79,12 +113,23 @@ static void volumeattachment_cell(struct arena *a, const struct json *obj, struc
 		json_push(cells, json_bool(a, json_bool_at(obj, "status.attached", false)));
 }
 
+static struct err *volumeattachment_prepare_create(struct api_request *rq, struct json *obj)
+{
+	json_set_bool(rq->arena, json_sub(rq->arena, obj, "status"), "attached", false);
+	return NULL;
+}
+
 const struct strategy volumeattachment_strategy = {
+	.prepare_create = volumeattachment_prepare_create,
+	.validate = volumeattachment_validate,
+	.validate_update = volumeattachment_validate_update,
 	.needs_rv = true,
 	.delete_returns_obj = true,
 	.cell = volumeattachment_cell,
 };
 
 const struct strategy volumeattributesclass_strategy = {
+	.validate = volumeattributesclass_validate,
+	.validate_update = volumeattributesclass_validate_update,
 	.delete_returns_obj = true,
 };

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "server/network-validate.h"
 #include "server/request.h"
+#include "server/service-validate.h"
 #include "server/strategies.h"
 #include "server/table.h"
 #include "json/json.h"
@@ -257,7 +258,22 @@ static void endpoints_cell(struct arena *a, const struct json *obj, struct str c
 	buf_fini(&t.b);
 }
 
+static void endpoints_defaults(struct api_request *rq, struct json *obj)
+{
+	json_for_each(it, json_get(obj, "subsets"))
+	{
+		json_for_each(port, json_get(it.val, "ports"))
+		{
+			if (json_is(port.val, JSON_OBJECT) &&
+			    str_empty(json_str_at(port.val, "protocol")))
+				json_set_str(rq->arena, port.val, "protocol", STR("TCP"));
+		}
+	}
+}
+
 const struct strategy endpoints_strategy = {
 	.create_on_update = true,
+	.set_defaults = endpoints_defaults,
+	.validate = endpoints_validate,
 	.cell = endpoints_cell,
 };

@@ -17,8 +17,10 @@
 #include "server/request.h"
 #include "server/server.h"
 #include "server/service-cidr.h"
+#include "server/service-validate.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/valid.h"
 #include "server/write.h"
 #include "json/json.h"
 
@@ -80,20 +82,26 @@ static void service_defaults(struct api_request *rq, struct json *obj)
 		json_set_bool(a, spec, "allocateLoadBalancerNodePorts", true);
 }
 
-/* clusterIP and clusterIPs say the same; a headless Service says None in both. */
+/* A client of old says clusterIP alone. */
 static void service_align_ips(struct arena *a, struct json *spec)
 {
 	struct str ip = json_str_at(spec, "clusterIP");
 	struct json *ips = json_get(spec, "clusterIPs");
 
-	if (str_empty(ip) && json_len(ips))
-		json_set_str(a, spec, "clusterIP", json_as_str(json_idx(ips, 0)));
-	else if (!str_empty(ip) && !json_len(ips))
+	if (!str_empty(ip) && !json_len(ips))
 		json_push(json_sub_array(a, spec, "clusterIPs"), json_str(a, ip));
 }
 
 static void service_families(struct arena *a, struct json *spec)
 {
+	/* nobody asks for the addresses of those: they may be of any family */
+	if (str_eqz(json_str_at(spec, "clusterIP"), "None") &&
+	    !json_len(json_get(spec, "selector")) && !json_get(spec, "ipFamilyPolicy") &&
+	    !json_len(json_get(spec, "ipFamilies"))) {
+		json_set_str(a, spec, "ipFamilyPolicy", STR("RequireDualStack"));
+		json_push(json_sub_array(a, spec, "ipFamilies"), json_strz(a, "IPv4"));
+		json_push(json_get(spec, "ipFamilies"), json_strz(a, "IPv6"));
+	}
 	default_str(a, spec, "ipFamilyPolicy", "SingleStack");
 	if (!json_len(json_get(spec, "ipFamilies")))
 		json_push(json_sub_array(a, spec, "ipFamilies"), json_strz(a, "IPv4"));
@@ -114,109 +122,126 @@ static struct err *service_prepare_create(struct api_request *rq, struct json *o
 	return NULL;
 }
 
-/* What a client left out of an update, and what a change of type takes away. */
+static bool service_is_external(const struct json *obj)
+{
+	return service_is(obj, "NodePort") || service_is(obj, "LoadBalancer") ||
+	       (service_is(obj, "ClusterIP") && json_len(json_at(obj, "spec.externalIPs")));
+}
+
+static bool port_in(const struct json *old, int64_t port)
+{
+	json_for_each(it, json_at(old, "spec.ports"))
+	{
+		if (json_int_at(it.val, "nodePort", 0) == port)
+			return true;
+	}
+	return false;
+}
+
+/* No node port that the old one had not. */
+static bool node_ports_known(const struct json *obj, const struct json *old)
+{
+	json_for_each(it, json_at(obj, "spec.ports"))
+	{
+		int64_t port = json_int_at(it.val, "nodePort", 0);
+
+		if (port && !port_in(old, port))
+			return false;
+	}
+	return true;
+}
+
+/* A change of type takes away what no longer means anything, unless it is changed as well. */
+static void service_drop_dependent(struct json *obj, const struct json *old)
+{
+	static const char *const balanced[] = { "allocateLoadBalancerNodePorts",
+						"loadBalancerClass", "healthCheckNodePort" };
+	struct json *spec = json_get(obj, "spec");
+	const struct json *was = json_get(old, "spec");
+	bool had_ports = service_is(old, "NodePort") || service_is(old, "LoadBalancer");
+	bool has_ports = service_is(obj, "NodePort") || service_is(obj, "LoadBalancer");
+
+	if (had_ports && !has_ports && node_ports_known(obj, old)) {
+		json_for_each(it, json_get(spec, "ports")) json_delz(it.val, "nodePort");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(balanced); i++) {
+		if (service_is(old, "LoadBalancer") && !service_is(obj, "LoadBalancer") &&
+		    valid_same(json_get(spec, balanced[i]), json_get(was, balanced[i])))
+			json_delz(spec, balanced[i]);
+	}
+	if (service_is_external(old) && !service_is_external(obj) &&
+	    valid_same(json_get(spec, "externalTrafficPolicy"),
+		       json_get(was, "externalTrafficPolicy")))
+		json_delz(spec, "externalTrafficPolicy");
+}
+
+/* A port of the same name keeps its node port, unless another one has it by now. */
+static void service_keep_node_ports(struct arena *a, struct json *obj, const struct json *old)
+{
+	json_for_each(it, json_at(obj, "spec.ports"))
+	{
+		const struct json *port = NULL;
+
+		if (json_int_at(it.val, "nodePort", 0))
+			continue;
+		json_for_each(o, json_at(old, "spec.ports"))
+		{
+			if (str_eq(json_str_at(o.val, "name"), json_str_at(it.val, "name")))
+				port = json_get(o.val, "nodePort");
+		}
+		if (port && !port_in(obj, json_as_int(port, 0)))
+			json_set(a, it.val, "nodePort", json_copy(a, port));
+	}
+}
+
+static const char *const service_kept[] = { "clusterIP", "clusterIPs", "ipFamilies",
+					    "ipFamilyPolicy" };
+
+static void service_unaddress(struct json *spec, const struct json *old)
+{
+	for (size_t i = 0; i < ARRAY_LEN(service_kept); i++) {
+		if (!service_is(old, "ExternalName") &&
+		    valid_same(json_get(spec, service_kept[i]),
+			       json_get(json_get(old, "spec"), service_kept[i])))
+			json_delz(spec, service_kept[i]);
+	}
+	json_delz(spec, "internalTrafficPolicy");
+}
+
+/* What a client left out of an update. */
 static struct err *service_prepare_update(struct api_request *rq, struct json *obj,
 					  const struct json *old)
 {
-	static const char *const kept[] = { "clusterIP", "clusterIPs", "ipFamilies",
-					    "ipFamilyPolicy" };
 	struct arena *a = rq->arena;
 	struct json *spec = json_sub(a, obj, "spec");
 	const struct json *was = json_get(old, "spec");
 
+	service_drop_dependent(obj, old);
+	if (!service_is(obj, "LoadBalancer"))
+		json_set(a, json_sub(a, obj, "status"), "loadBalancer", json_object(a));
 	if (service_is(obj, "ExternalName")) {
-		for (size_t i = 0; i < ARRAY_LEN(kept); i++)
-			json_delz(spec, kept[i]);
+		service_unaddress(spec, old);
 		return NULL;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(kept) && !service_is(old, "ExternalName"); i++) {
-		const struct json *v = json_get(was, kept[i]), *w = json_get(spec, kept[i]);
+	/* who changed clusterIP alone meant both */
+	if (!str_empty(json_str_at(spec, "clusterIP")) &&
+	    !json_equal(json_get(spec, "clusterIP"), json_get(was, "clusterIP")) &&
+	    valid_same(json_get(spec, "clusterIPs"), json_get(was, "clusterIPs"))) {
+		json_delz(spec, "clusterIPs");
+		service_align_ips(a, spec);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(service_kept) && !service_is(old, "ExternalName"); i++) {
+		const struct json *v = json_get(was, service_kept[i]);
+		const struct json *w = json_get(spec, service_kept[i]);
 
 		if (v && (!w || (json_is(w, JSON_STR) && str_empty(json_as_str(w)))))
-			json_set(a, spec, kept[i], json_copy(a, v));
+			json_set(a, spec, service_kept[i], json_copy(a, v));
 	}
 	service_align_ips(a, spec);
 	service_families(a, spec);
-	json_for_each(it, json_get(spec, "ports"))
-	{
-		const struct json *p;
-
-		if (!service_has_ports_on_nodes(obj)) {
-			json_delz(it.val, "nodePort");
-			continue;
-		}
-		/* the same port keeps its node port */
-		json_for_each(o, json_get(was, "ports"))
-		{
-			p = json_get(o.val, "nodePort");
-			if (p && !json_get(it.val, "nodePort") &&
-			    json_equal(json_get(o.val, "port"), json_get(it.val, "port")) &&
-			    json_equal(json_get(o.val, "protocol"), json_get(it.val, "protocol")))
-				json_set(a, it.val, "nodePort", json_copy(a, p));
-		}
-	}
+	if (service_has_ports_on_nodes(obj) && service_has_ports_on_nodes(old))
+		service_keep_node_ports(a, obj, old);
 	return NULL;
-}
-
-static void service_validate_ports(struct api_request *rq, const struct json *obj, struct err **e)
-{
-	const struct json *ports = json_at(obj, "spec.ports");
-	size_t n = json_len(ports);
-
-	if (!n && !service_is(obj, "ExternalName") &&
-	    !str_eqz(json_str_at(obj, "spec.clusterIP"), "None"))
-		cause_required(e, STR("spec.ports"), NULL);
-	json_for_each(it, ports)
-	{
-		struct str field = arena_fmt(rq->arena, "spec.ports[%zu].nodePort", it.i);
-		const struct json *np = json_get(it.val, "nodePort");
-		int64_t v = json_as_int(np, 0);
-
-		if (n > 1 && str_empty(json_str_at(it.val, "name")))
-			cause_required(e, arena_fmt(rq->arena, "spec.ports[%zu].name", it.i), NULL);
-		if (!v)
-			continue;
-		if (!service_has_ports_on_nodes(obj))
-			cause_forbidden(e, field, "may not be used when `type` is 'ClusterIP'");
-		else if (v < PORT_FIRST || v >= PORT_FIRST + PORT_N)
-			cause_invalid(e, field, np,
-				      "provided port is not in the valid range. The range of valid "
-				      "ports is 30000-32767");
-	}
-}
-
-static void service_validate(struct api_request *rq, const struct json *obj, struct err **e)
-{
-	struct str ip = json_str_at(obj, "spec.clusterIP");
-	const struct json *ips = json_at(obj, "spec.clusterIPs");
-
-	service_validate_ports(rq, obj, e);
-	if (service_is(obj, "ExternalName")) {
-		if (str_empty(json_str_at(obj, "spec.externalName")))
-			cause_required(e, STR("spec.externalName"), NULL);
-		return;
-	}
-	if (str_empty(ip) || str_eqz(ip, "None"))
-		return;
-	if (!ip_is_valid(ip))
-		cause_invalid_str(e, STR("spec.clusterIPs[0]"), ip,
-				  "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-	else if (!service_cidr_has(rq->server->opts.service_cidr, ip))
-		cause_invalid(e, STR("spec.clusterIPs"), ips,
-			      "failed to allocate IP " STR_FMT
-			      ": the provided network does not match the current range",
-			      STR_ARG(ip));
-}
-
-static void service_validate_update(struct api_request *rq UNUSED, const struct json *obj,
-				    const struct json *old, struct err **e)
-{
-	struct str was = json_str_at(old, "spec.clusterIP"),
-		   is = json_str_at(obj, "spec.clusterIP");
-
-	if (!str_empty(was) && !service_is(obj, "ExternalName") && !str_eq(was, is))
-		cause_invalid(e, STR("spec.clusterIPs[0]"), json_at(obj, "spec.clusterIPs"),
-			      "may not change once set");
 }
 
 /* taking and giving back */
@@ -324,16 +349,6 @@ static void service_take_address(struct api_request *rq, struct write *w, struct
 	t->v[w->n].resource = ADDRESS_RESOURCE;
 	t->v[w->n].name = ip;
 	record_take(rq, w, ADDRESS_RESOURCE, ip);
-}
-
-static bool port_in(const struct json *old, int64_t port)
-{
-	json_for_each(it, json_at(old, "spec.ports"))
-	{
-		if (json_int_at(it.val, "nodePort", 0) == port)
-			return true;
-	}
-	return false;
 }
 
 static struct err *service_take_ports(struct api_request *rq, struct write *w, struct json *obj,
@@ -461,7 +476,7 @@ static void service_cell(struct arena *a, const struct json *obj, struct str col
 }
 
 const struct strategy service_strategy = {
-	.check_name = name_check_dns1035_label,
+	.check_name = name_check_dns_label,
 	.create_on_update = true,
 	.delete_returns_obj = true,
 	.set_defaults = service_defaults,

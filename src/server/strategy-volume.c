@@ -3,15 +3,20 @@
 /* PersistentVolume and PersistentVolumeClaim. */
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "api/quantity.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "server/errors.h"
+#include "server/pod-validate.h"
 #include "server/request.h"
+#include "server/resource-names.h"
 #include "server/server.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/valid.h"
+#include "server/workload.h"
 #include "json/json.h"
 
 static struct err *volume_prepare_create(struct api_request *rq, struct json *obj)
@@ -45,13 +50,15 @@ static struct str access_modes_text(struct arena *a, const struct json *arr)
 	return buf_to_arena(&b, a);
 }
 
-static void check_access_modes(const struct json *arr, struct err **e)
+static void check_access_modes(const struct valid *v, const struct json *arr, bool told)
 {
 	static const char *const supported[] = { "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce",
 						 "ReadWriteOncePod", NULL };
+	const struct place *spec = AT(NULL, "spec"), *p = AT(spec, "accessModes");
+	bool pod = false;
 
 	if (!json_len(arr))
-		cause_required(e, STR("spec.accessModes"), "at least 1 access mode is required");
+		valid_required(v, p, told ? "at least 1 access mode is required" : NULL);
 	json_for_each(it, arr)
 	{
 		bool known = false;
@@ -59,8 +66,23 @@ static void check_access_modes(const struct json *arr, struct err **e)
 		for (size_t i = 0; i < ARRAY_LEN(access_modes); i++)
 			known |= str_eqz(json_as_str(it.val), access_modes[i].mode);
 		if (!known)
-			cause_not_supported(e, STR("spec.accessModes"), json_as_str(it.val),
-					    supported);
+			valid_unsupported(v, p, json_as_str(it.val), supported);
+		pod |= str_eqz(json_as_str(it.val), "ReadWriteOncePod");
+	}
+	if (pod && json_len(arr) > 1)
+		valid_forbidden(v, p, "may not use ReadWriteOncePod with other access modes");
+}
+
+static void check_class_names(const struct valid *v, const struct json *spec)
+{
+	static const char *const members[] = { "storageClassName", "volumeAttributesClassName" };
+	const struct place *p = AT(NULL, "spec");
+
+	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+		struct str s = json_str_at(spec, members[i]);
+
+		if (!str_empty(s))
+			valid_name(v, AT(p, members[i]), s, name_check_dns_subdomain);
 	}
 }
 
@@ -118,29 +140,179 @@ static void pv_cell(struct arena *a, const struct json *obj, struct str column, 
 		cell_str(a, cells, json_str_at(obj, "status.reason"));
 }
 
-static void pv_validate(struct api_request *rq UNUSED, const struct json *obj, struct err **e)
+/* The members of a PV's spec that are not a source of storage. */
+static const char *const pv_plain[] = { "capacity",
+					"accessModes",
+					"claimRef",
+					"persistentVolumeReclaimPolicy",
+					"storageClassName",
+					"mountOptions",
+					"volumeMode",
+					"nodeAffinity",
+					"volumeAttributesClassName",
+					NULL };
+
+static void pv_capacity(const struct valid *v, const struct json *spec)
 {
-	check_access_modes(json_at(obj, "spec.accessModes"), e);
+	static const char *const supported[] = { "storage", NULL };
+	const struct json *cap = json_get(spec, "capacity"), *size = json_get(cap, "storage");
+	const struct place *sp = AT(NULL, "spec"), *p = AT(sp, "capacity"),
+			   *at = AT_KEY(p, STR("storage"));
+	struct quantity q;
+
+	if (!json_len(cap))
+		valid_required(v, p, NULL);
+	if (!size || json_len(cap) > 1)
+		valid_unsupported_json(v, p, cap, supported);
+	if (!size || !valid_quantity(v, size, &q) || q.nano > 0)
+		return;
+	if (q.nano < 0)
+		valid_invalid(v, at, json_int(v->a, quantity_value(q)),
+			      "must be a valid resource quantity");
+	valid_invalid(v, at, valid_quantity_json(v, q), "must be greater than zero");
+}
+
+static void pv_source(const struct valid *v, const struct json *spec)
+{
+	const struct place *p = AT(NULL, "spec");
+	const char *recycle = "persistentVolumeReclaimPolicy";
+	size_t n = 0;
+
+	json_for_each(it, spec)
+	{
+		if (text_in(it.key, pv_plain) || json_is_null(it.val))
+			continue;
+		if (n++)
+			valid_forbidden(v, AT(p, arena_strz(v->a, it.key)),
+					"may not specify more than 1 volume type");
+	}
+	if (!n)
+		valid_required(v, p, "must specify a volume type");
+	if (json_get(spec, "hostPath"))
+		host_path_validate(v, json_get(spec, "hostPath"), AT(p, "hostPath"));
+	if (json_get(spec, "nfs"))
+		nfs_validate(v, json_get(spec, "nfs"), AT(p, "nfs"));
+	if (json_get(spec, "iscsi"))
+		iscsi_validate(v, json_get(spec, "iscsi"), AT(p, "iscsi"));
+	if (json_get(spec, "csi") && !str_empty(json_str_at(spec, "csi.driver")))
+		csi_driver_name_validate(v, json_str_at(spec, "csi.driver"),
+					 AT(AT(p, "csi"), "driver"));
+	if (json_get(spec, "local") && !json_get(spec, "nodeAffinity"))
+		valid_required(v, AT(p, "nodeAffinity"), "Local volume requires node affinity");
+	if (str_eqz(json_str_at(spec, "hostPath.path"), "/") &&
+	    str_eqz(json_str_at(spec, recycle), "Recycle"))
+		valid_forbidden(v, AT(p, recycle),
+				"may not be 'recycle' for a hostPath mount of '/'");
+}
+
+static void pv_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	const struct valid v = { rq->arena, e };
+	const struct json *spec = json_get(obj, "spec"), *affinity = json_get(spec, "nodeAffinity");
+	const struct place *p = AT(NULL, "spec"), *ap = AT(p, "nodeAffinity");
+
+	check_access_modes(&v, json_get(spec, "accessModes"), false);
+	pv_capacity(&v, spec);
+	pv_source(&v, spec);
+	check_class_names(&v, spec);
+	if (affinity && !json_get(affinity, "required"))
+		valid_required(&v, AT(ap, "required"), "must specify required node constraints");
+	else if (affinity)
+		node_selector_validate(&v, json_get(affinity, "required"), AT(ap, "required"));
+	if (json_get(spec, "volumeAttributesClassName") && !json_get(spec, "csi"))
+		valid_required(&v, AT(p, "csi"),
+			       "has to be specified when using volumeAttributesClassName");
+}
+
+static struct json *pv_sources(struct arena *a, const struct json *obj)
+{
+	struct json *spec = json_copy(a, json_get(obj, "spec"));
+
+	for (size_t i = 0; pv_plain[i]; i++)
+		json_delz(spec, pv_plain[i]);
+	return spec;
+}
+
+static void pv_validate_update(struct api_request *rq, const struct json *obj,
+			       const struct json *old, struct err **e)
+{
+	const struct valid v = { rq->arena, e };
+	const struct place *p = AT(NULL, "spec");
+
+	if (request_is_status(rq))
+		return;
+	if (!json_equal(pv_sources(rq->arena, obj), pv_sources(rq->arena, old)))
+		valid_forbidden(&v, AT(p, "persistentvolumesource"),
+				"spec.persistentvolumesource is immutable after creation");
+	valid_immutable(&v, AT(NULL, "volumeMode"), json_at(obj, "spec.volumeMode"),
+			json_at(old, "spec.volumeMode"));
 }
 
 const struct strategy pv_strategy = {
 	.delete_returns_obj = true,
 	.prepare_create = volume_prepare_create,
 	.validate = pv_validate,
+	.validate_update = pv_validate_update,
 	.cell = pv_cell,
 };
 
 /* PersistentVolumeClaim */
-static void pvc_validate(struct api_request *rq UNUSED, const struct json *obj, struct err **e)
+/* dataSource and dataSourceRef say the same: a client may know one of them only. */
+static void pvc_defaults(struct api_request *rq, struct json *obj)
 {
-	const struct json *req = json_at(obj, "spec.resources.requests.storage");
+	struct json *spec = json_get(obj, "spec");
+	const struct json *src = json_get(spec, "dataSource"),
+			  *ref = json_get(spec, "dataSourceRef");
+
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	if (json_len(src) && str_empty(json_str_at(src, "kind")) &&
+	    str_empty(json_str_at(src, "name"))) {
+		json_delz(spec, "dataSource");
+		src = NULL;
+	}
+	if (src && !ref)
+		json_set(rq->arena, spec, "dataSourceRef", json_copy(rq->arena, src));
+	else if (ref && !src && !json_get(ref, "namespace"))
+		json_set(rq->arena, spec, "dataSource", json_copy(rq->arena, ref));
+}
+
+static void pvc_source(const struct valid *v, const struct json *spec, const char *member)
+{
+	const struct json *src = json_get(spec, member);
+	const struct place *sp = AT(NULL, "spec"), *p = AT(sp, member);
+	struct str kind = json_str_at(src, "kind");
+
+	if (!src)
+		return;
+	if (str_empty(json_str_at(src, "name")))
+		valid_required(v, AT(p, "name"), NULL);
+	if (str_empty(kind))
+		valid_required(v, AT(p, "kind"), NULL);
+	else if (str_empty(json_str_at(src, "apiGroup")) && !str_eqz(kind, "PersistentVolumeClaim"))
+		valid_invalid_str(v, p, kind,
+				  "must be 'PersistentVolumeClaim' when referencing the default "
+				  "apiGroup");
+}
+
+static void pvc_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	const struct valid v = { rq->arena, e };
+	const struct json *spec = json_get(obj, "spec"),
+			  *req = json_at(spec, "resources.requests.storage");
+	const struct place *p = AT(NULL, "spec"), *rp = AT(p, "resources"),
+			   *at = AT_KEY(rp, STR("storage"));
 	struct quantity q;
 
-	check_access_modes(json_at(obj, "spec.accessModes"), e);
+	valid_selector(&v, AT(p, "selector"), json_get(spec, "selector"));
+	check_access_modes(&v, json_get(spec, "accessModes"), true);
 	if (!req)
-		cause_required(e, STR("spec.resources[storage]"), NULL);
-	else if (quantity_parse(json_as_str(req), &q) && quantity_value(q) <= 0)
-		cause_invalid(e, STR("spec.resources[storage]"), req, "must be greater than zero");
+		valid_required(&v, at, NULL);
+	else if (valid_quantity(&v, req, &q) && q.nano <= 0)
+		valid_invalid(&v, at, valid_quantity_json(&v, q), "must be greater than zero");
+	check_class_names(&v, spec);
+	pvc_source(&v, spec, "dataSource");
+	pvc_source(&v, spec, "dataSourceRef");
 }
 
 /* What of a claim's spec may never change; the volume's name may be set once. */
@@ -158,18 +330,29 @@ static struct json *pvc_fixed(struct arena *a, const struct json *obj, bool keep
 static void pvc_validate_update(struct api_request *rq, const struct json *obj,
 				const struct json *old, struct err **e)
 {
+	const struct valid v = { rq->arena, e };
 	bool named = !str_empty(json_str_at(old, "spec.volumeName"));
-	struct quantity was, is;
+	bool bound = str_eqz(json_str_at(old, "status.phase"), "Bound");
+	const struct json *now = json_at(obj, "spec.resources.requests.storage"),
+			  *then = json_at(old, "spec.resources.requests.storage");
+	struct quantity was, is, cap;
+	bool sizes = valid_quantity(&v, now, &is) && valid_quantity(&v, then, &was);
+	bool resized = sizes && quantity_cmp(is, was) != 0;
 
-	if (!json_equal(pvc_fixed(rq->arena, obj, named), pvc_fixed(rq->arena, old, named)))
-		cause_forbidden(e, STR("spec"),
+	if (request_is_status(rq))
+		return;
+	if (!json_equal(pvc_fixed(rq->arena, obj, named), pvc_fixed(rq->arena, old, named)) ||
+	    (!bound && resized))
+		valid_forbidden(&v, AT(NULL, "spec"),
 				"spec is immutable after creation except resources.requests and "
 				"volumeAttributesClassName for bound claims");
-	if (quantity_parse(json_str_at(obj, "spec.resources.requests.storage"), &is) &&
-	    quantity_parse(json_str_at(old, "spec.resources.requests.storage"), &was) &&
-	    quantity_cmp(is, was) < 0)
+	if (bound && sizes && quantity_cmp(is, was) < 0 &&
+	    !(quantity_parse(json_str_at(old, "status.capacity.storage"), &cap) &&
+	      quantity_cmp(is, cap) > 0))
 		cause_forbidden(e, STR("spec.resources.requests.storage"),
 				"field can not be less than status.capacity");
+	valid_immutable(&v, AT(NULL, "volumeMode"), json_at(obj, "spec.volumeMode"),
+			json_at(old, "spec.volumeMode"));
 }
 
 static void pvc_cell(struct arena *a, const struct json *obj, struct str column, struct json *cells)
@@ -187,6 +370,7 @@ static void pvc_cell(struct arena *a, const struct json *obj, struct str column,
 }
 
 const struct strategy pvc_strategy = {
+	.set_defaults = pvc_defaults,
 	.delete_returns_obj = true,
 	.prepare_create = volume_prepare_create,
 	.validate = pvc_validate,

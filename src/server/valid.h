@@ -17,6 +17,7 @@ struct json;
 struct valid {
 	struct arena *a;
 	struct err **e; /* causes are added to it */
+	bool loopback_ok;
 };
 
 /* One step: a member (name), a key in brackets, or an index. up NULL: the root. */
