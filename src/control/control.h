@@ -37,11 +37,14 @@ bool control_ns_terminating(const struct err *e);
 /* controllers: one row each in controllers.c */
 void namespace_start(struct control *c);
 void gc_start(struct control *c);
+void job_start(struct control *c);
 void replicaset_start(struct control *c);
 void replicationcontroller_start(struct control *c);
 void serviceaccount_start(struct control *c);
 void root_ca_start(struct control *c);
 void deployment_start(struct control *c);
+void cronjob_start(struct control *c);
+void disruption_start(struct control *c);
 void endpoints_start(struct control *c);
 void endpointslice_mirroring_start(struct control *c);
 void quota_controller_start(struct control *c);
@@ -56,5 +59,5 @@ void volume_protection_start(struct control *c);
 /* resources */
 extern const struct gvr gvr_namespaces, gvr_nodes, gvr_pods, gvr_services, gvr_configmaps,
 	gvr_serviceaccounts, gvr_persistentvolumes, gvr_persistentvolumeclaims, gvr_deployments,
-	gvr_endpoints, gvr_endpointslices, gvr_leases, gvr_replicasets, gvr_replicationcontrollers,
-	gvr_storageclasses;
+	gvr_endpoints, gvr_endpointslices, gvr_jobs, gvr_leases, gvr_replicasets,
+	gvr_replicationcontrollers, gvr_storageclasses;

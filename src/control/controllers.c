@@ -18,7 +18,10 @@ static const struct {
 } controllers[] = {
 	{ "serviceaccount", serviceaccount_start },
 	{ "root-ca", root_ca_start },
+	{ "cronjob", cronjob_start },
 	{ "deployment", deployment_start },
+	{ "disruption", disruption_start },
+	{ "job", job_start },
 	{ "replicaset", replicaset_start },
 	{ "replicationcontroller", replicationcontroller_start },
 	{ "endpoints", endpoints_start },
@@ -46,6 +49,7 @@ const struct gvr gvr_persistentvolumeclaims = GVR("", "v1", "persistentvolumecla
 const struct gvr gvr_endpointslices = GVR("discovery.k8s.io", "v1", "endpointslices");
 const struct gvr gvr_deployments = GVR("apps", "v1", "deployments");
 const struct gvr gvr_endpoints = GVR("", "v1", "endpoints");
+const struct gvr gvr_jobs = GVR("batch", "v1", "jobs");
 const struct gvr gvr_leases = GVR("coordination.k8s.io", "v1", "leases");
 const struct gvr gvr_replicasets = GVR("apps", "v1", "replicasets");
 const struct gvr gvr_replicationcontrollers = GVR("", "v1", "replicationcontrollers");
