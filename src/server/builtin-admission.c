@@ -6,11 +6,22 @@
 
 /* Policies and webhooks follow them, by modules.c. */
 static struct admission_plugin *const plugins[] = {
-	&namespace_lifecycle_plugin, &limit_ranger_plugin,          &service_account_plugin,
-	&node_taint_plugin,          &pod_security_plugin,          &priority_plugin,
-	&default_tolerations_plugin, &default_storage_class_plugin, &storage_protection_plugin,
-	&claim_resize_plugin,        &runtime_class_plugin,         &csr_approval_plugin,
-	&csr_signing_plugin,         &csr_restriction_plugin,       &default_ingress_class_plugin,
+	&namespace_lifecycle_plugin,
+	&limit_ranger_plugin,
+	&service_account_plugin,
+	&node_restriction_plugin,
+	&node_taint_plugin,
+	&pod_security_plugin,
+	&priority_plugin,
+	&default_tolerations_plugin,
+	&default_storage_class_plugin,
+	&storage_protection_plugin,
+	&claim_resize_plugin,
+	&runtime_class_plugin,
+	&csr_approval_plugin,
+	&csr_signing_plugin,
+	&csr_restriction_plugin,
+	&default_ingress_class_plugin,
 	&pod_topology_plugin,
 };
 

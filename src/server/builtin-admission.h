@@ -8,6 +8,7 @@
 extern struct admission_plugin namespace_lifecycle_plugin;
 extern struct admission_plugin limit_ranger_plugin;
 extern struct admission_plugin service_account_plugin;
+extern struct admission_plugin node_restriction_plugin;
 extern struct admission_plugin node_taint_plugin;
 extern struct admission_plugin pod_security_plugin;
 extern struct admission_plugin priority_plugin;
