@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "server/audit.h"
 #include "server/builtin-admission.h"
 #include "server/errors.h"
 #include "server/pod-security.h"
@@ -116,12 +117,24 @@ static void security_warn(struct admission *ad, struct pod_security p, struct st
 		     STR_ARG(pod_security_text(ad->rq->arena, p)), STR_ARG(bad));
 }
 
+static void security_audit(struct admission *ad, struct pod_security p, struct str bad)
+{
+	struct arena *a = ad->rq->arena;
+
+	if (!bad.n)
+		return;
+	audit_annotate(ad->rq, POD_SECURITY_PREFIX "audit-violations",
+		       arena_fmt(a, "would violate PodSecurity \"" STR_FMT "\": " STR_FMT,
+				 STR_ARG(pod_security_text(a, p)), STR_ARG(bad)));
+}
+
 static struct err *security_check_pod(struct admission *ad, struct json *labels)
 {
 	struct arena *a = ad->rq->arena;
 	struct pod_security_policy p = pod_security_policy(a, labels, NULL);
 	const struct json *pod = ad->obj, *meta, *spec;
 	const char *at = template_of(ad);
+	struct err *denied = NULL;
 	struct str bad;
 
 	if (*at)
@@ -131,12 +144,18 @@ static struct err *security_check_pod(struct admission *ad, struct json *labels)
 	if (!spec)
 		return NULL;
 	if (is_pod(ad)) {
+		audit_annotate(ad->rq, POD_SECURITY_PREFIX "enforce-policy",
+			       pod_security_text(a, p.enforce));
 		bad = pod_security_check(a, p.enforce, meta, spec, true);
 		if (bad.n)
-			return admission_deny(ad, "violates PodSecurity \"" STR_FMT "\": " STR_FMT,
-					      STR_ARG(pod_security_text(a, p.enforce)),
-					      STR_ARG(bad));
+			denied = admission_deny(
+				ad, "violates PodSecurity \"" STR_FMT "\": " STR_FMT,
+				STR_ARG(pod_security_text(a, p.enforce)), STR_ARG(bad));
 	}
+	if (ad->rq->audit)
+		security_audit(ad, p.audit, pod_security_check(a, p.audit, meta, spec, true));
+	if (denied)
+		return denied;
 	bad = pod_security_check(a, p.warn, meta, spec, true);
 	if (bad.n)
 		security_warn(ad, p.warn, bad);
@@ -266,6 +285,9 @@ static struct err *security_validate(struct admission_plugin *p UNUSED, struct a
 	if (is_namespace(ad))
 		return security_check_namespace(ad);
 	TRY(security_labels(ad, &labels));
+	if (!labels && ad->rq->audit && is_pod(ad))
+		audit_annotate(ad->rq, POD_SECURITY_PREFIX "enforce-policy",
+			       STR("privileged:latest"));
 	if (!labels || (is_pod(ad) && ad->old && !pod_changed(ad->obj, ad->old)))
 		return NULL;
 	return security_check_pod(ad, labels);

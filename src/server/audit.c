@@ -407,6 +407,11 @@ void audit_response_status(struct api_request *rq, const struct json *status)
 	json_set(au->arena, au->event, "responseStatus", st);
 }
 
+bool audit_has_bodies(const struct api_request *rq)
+{
+	return rq->audit && rq->audit->verdict.level >= AUDIT_REQUEST;
+}
+
 void audit_annotate(struct api_request *rq, const char *key, struct str value)
 {
 	struct audit *au = rq->audit;

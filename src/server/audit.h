@@ -34,5 +34,7 @@ void audit_request_patch(struct api_request *rq, const struct json *patch);
 void audit_response(struct api_request *rq, const struct str *parts, size_t n);
 /* A Status that is the response. */
 void audit_response_status(struct api_request *rq, const struct json *status);
+/* Whether what was sent is written: level Request and above. */
+bool audit_has_bodies(const struct api_request *rq);
 /* A value said twice is kept as it was first. */
 void audit_annotate(struct api_request *rq, const char *key, struct str value);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/webhook-review.h"
+#include "server/audit.h"
 
 #include "api/gvk.h"
 #include "api/meta.h"
@@ -466,6 +467,71 @@ static struct err *webhook_patch(const struct webhook_call *c, const struct json
 		       STR_ARG(json_str_at(r, "patchType")));
 }
 
+/* ---- what the audit log is told */
+
+static const char *webhook_audit_key(const struct webhook_call *c, const char *prefix)
+{
+	return arena_fmt(c->ad->rq->arena, "%s.webhook.admission.k8s.io/round_%d_index_%zu", prefix,
+			 c->mutating && c->ad->reinvoked ? 1 : 0, c->index)
+		.p;
+}
+
+static struct json *webhook_audit_value(const struct webhook_call *c)
+{
+	struct json *v = json_object(c->ad->rq->arena);
+
+	json_set_str(c->ad->rq->arena, v, "configuration", c->config);
+	json_set_str(c->ad->rq->arena, v, "webhook", webhook_name(c));
+	return v;
+}
+
+static void webhook_audit_failure(const struct webhook_call *c)
+{
+	if (c->ad->rq->audit)
+		audit_annotate(c->ad->rq,
+			       webhook_audit_key(c, c->mutating ? "failed-open.mutation"
+								: "failed-open.validating"),
+			       webhook_name(c));
+}
+
+void webhook_audit_mutation(const struct webhook_call *c, const struct json *patch, bool changed)
+{
+	struct arena *a = c->ad->rq->arena;
+	struct json *v;
+
+	if (!c->ad->rq->audit)
+		return;
+	v = webhook_audit_value(c);
+	json_set_bool(a, v, "mutated", changed);
+	audit_annotate(c->ad->rq, webhook_audit_key(c, "mutation"), json_text(a, v));
+	if (!patch || !audit_has_bodies(c->ad->rq))
+		return;
+	v = webhook_audit_value(c);
+	json_set(a, v, "patch", json_copy(a, patch));
+	json_set_str(a, v, "patchType", STR("JSONPatch"));
+	audit_annotate(c->ad->rq, webhook_audit_key(c, "patch"), json_text(a, v));
+}
+
+/* The webhook's own annotations, under its name. */
+static void webhook_audit_answer(const struct webhook_call *c, const struct json *r)
+{
+	struct arena *a = c->ad->rq->arena;
+
+	if (!c->ad->rq->audit)
+		return;
+	json_for_each(it, json_get(r, "auditAnnotations"))
+	{
+		if (!it.key.n || str_find_char(it.key, '/', 0) < it.key.n ||
+		    !json_is(it.val, JSON_STR))
+			continue;
+		audit_annotate(
+			c->ad->rq,
+			arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(webhook_name(c)), STR_ARG(it.key))
+				.p,
+			json_as_str(it.val));
+	}
+}
+
 /* A failed call: let through, or refuse as upstream words it. */
 static struct err *webhook_failed(const struct webhook_call *c, struct err *e, const char *how)
 {
@@ -477,6 +543,7 @@ static struct err *webhook_failed(const struct webhook_call *c, struct err *e, c
 	if (webhook_ignores(c)) {
 		err_log(NULL, LOG_WARN, "webhook failed, its failurePolicy lets the request pass",
 			e);
+		webhook_audit_failure(c);
 		return NULL;
 	}
 	text = arena_fmt(a, "failed calling webhook \"" STR_FMT "\": %s" STR_FMT,
@@ -508,6 +575,7 @@ struct err *webhook_review(const struct webhook_call *c, struct json **ret_patch
 	if (e)
 		return webhook_failed(c, e, "received invalid webhook response: ");
 	r = json_get(review, "response");
+	webhook_audit_answer(c, r);
 	json_for_each(it, json_get(r, "warnings")) if (json_as_str(it.val).n)
 		request_warn(c->ad->rq, STR_FMT, STR_ARG(json_as_str(it.val)));
 	if (!json_bool_at(r, "allowed", false))

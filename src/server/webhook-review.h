@@ -17,7 +17,7 @@ struct webhook_call {
 	struct hook_view view;   /* what it wants to see */
 	const struct json *obj, *old;
 	bool mutating;
-	size_t index; /* of the hooks of this request */
+	size_t index; /* mutating: among all hooks; validating: among those that are called */
 };
 
 /*
@@ -25,5 +25,7 @@ struct webhook_call {
  * *ret_patch: the JSON patch of a mutating webhook, NULL for none.
  */
 MUST_USE SUSPENDS struct err *webhook_review(const struct webhook_call *c, struct json **ret_patch);
+/* Tells the audit log what came of a mutating webhook; patch may be NULL. */
+void webhook_audit_mutation(const struct webhook_call *c, const struct json *patch, bool changed);
 /* `Internal error occurred: TEXT`, with TEXT as a cause. */
 MUST_USE struct err *webhook_internal(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -174,7 +174,6 @@ struct mutation {
 	struct json *called; /* keys of those that may be called again, once something changed */
 	struct json *again;  /* keys of those that must be */
 	const struct json *output;
-	size_t index;
 };
 
 static struct mutation *mutation_of(struct admission *ad)
@@ -244,10 +243,10 @@ static struct err *mutation_call(struct admission *ad, struct mutation *m, struc
 	TRY(hook_dry_run(ad, k->json));
 	TRY(hook_objects(c));
 	c->mutating = true;
-	c->index = m->index++;
 	e = webhook_review(c, &patch);
 	if (!e && patch)
 		e = mutation_apply(c, patch, &changed);
+	webhook_audit_mutation(c, e ? NULL : patch, changed);
 	if (changed) {
 		mutation_recall(a, m);
 		ad->reinvoke = true;
@@ -262,7 +261,7 @@ static struct err *webhook_mutate(struct admission_plugin *pl UNUSED, struct adm
 	struct arena *a = ad->rq->arena;
 	struct mutation *m;
 	struct hooks **v;
-	size_t n;
+	size_t n, index = 0;
 
 	v = hook_set_list(&webhooks.mutating, a, &n);
 	if (!n)
@@ -272,7 +271,7 @@ static struct err *webhook_mutate(struct admission_plugin *pl UNUSED, struct adm
 		mutation_recall(a, m);
 	for (size_t i = 0; i < n; i++) {
 		for (size_t j = 0; j < v[i]->n; j++) {
-			struct webhook_call c = { .config = v[i]->obj->name };
+			struct webhook_call c = { .config = v[i]->obj->name, .index = index++ };
 			const struct hook *k = &v[i]->v[j];
 			bool call = false;
 
@@ -307,15 +306,16 @@ static struct err *validation_run(void *arg)
 }
 
 static struct err *validation_add(struct admission *ad, const struct hooks *h, const struct hook *k,
-				  struct validation ***tail, size_t index)
+				  struct validation ***tail, size_t *index)
 {
-	struct webhook_call c = { .config = h->obj->name, .index = index };
+	struct webhook_call c = { .config = h->obj->name, .index = *index };
 	struct validation *v;
 	bool call = false;
 
 	TRY(hook_should_call(ad, k, &c, &call));
 	if (!call)
 		return NULL;
+	++*index;
 	TRY(hook_objects(&c));
 	v = arena_new_obj(ad->rq->arena, struct validation);
 	v->call = c;
@@ -357,12 +357,12 @@ static struct err *webhook_validate(struct admission_plugin *pl UNUSED, struct a
 {
 	struct validation *first = NULL, **tail = &first;
 	struct hooks **v;
-	size_t n;
+	size_t n, index = 0;
 
 	v = hook_set_list(&webhooks.validating, ad->rq->arena, &n);
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < v[i]->n; j++)
-			TRY(validation_add(ad, v[i], &v[i]->v[j], &tail, j));
+			TRY(validation_add(ad, v[i], &v[i]->v[j], &tail, &index));
 	return first ? validation_all(first) : NULL;
 }
 

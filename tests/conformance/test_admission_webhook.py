@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from conftest import Server
 from hooks import Hooks, add, patch, poll
 
 AR = "/apis/admissionregistration.k8s.io/v1/"
@@ -455,3 +456,50 @@ def test_defaults(setup):
         "rules": [RULE | {"scope": "*"}], "failurePolicy": "Fail", "matchPolicy": "Equivalent",
         "namespaceSelector": {}, "objectSelector": {}, "sideEffects": "None", "timeoutSeconds": 10,
         "admissionReviewVersions": ["v1"], "reinvocationPolicy": "Never"}]
+
+
+def test_audit_log(tmp_path):
+    (tmp_path / "policy").write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\n"
+                                     "rules: [{level: Request}]\n")
+    log = tmp_path / "log"
+    s = Server("--audit-policy-file", str(tmp_path / "policy"), f"--audit-log-path={log}")
+    setup = Setup(s, "default")
+    try:
+        answers(setup)
+        audited(setup, log)
+    finally:
+        setup.hooks.close()
+        s.close()
+
+
+def answers(setup):
+    ops = {"allowed": True, "auditAnnotations": {"seen": "yes", "a/b": "bad"},
+           **patch(add("/data/x", "1"))}
+    setup.answer("/m", ops)
+    setup.answer("/v", {"allowed": True, "auditAnnotations": {"checked": "too"}})
+    setup.config(MUTATING, setup.hook("/m", "m.ex.io"), name="mutating")
+    setup.config(VALIDATING, setup.hook("/v", "v.ex.io"),
+                 setup.hook("/none", "f.ex.io", failurePolicy="Ignore", timeoutSeconds=1,
+                            client={"url": "https://127.0.0.1:1/"}), name="validating")
+    setup.ready("/m")
+    setup.ready("/v")
+
+
+def audited(setup, log):
+    r = setup.api.request("POST", setup.base + "/configmaps",
+                          {"metadata": {"name": "a"}, "data": {}}, headers={"Audit-ID": "one"})
+    assert r.status == 201, r.body
+
+    def event():
+        return next((e for e in map(json.loads, log.read_text().splitlines())
+                     if e["auditID"] == "one" and e["stage"] == "ResponseComplete"), None)
+    notes = poll(event)["annotations"]
+    assert {k: v for k, v in notes.items() if not k.startswith("authorization")} == {
+        "failed-open.validating.webhook.admission.k8s.io/round_0_index_1": "f.ex.io",
+        "m.ex.io/seen": "yes",
+        "mutation.webhook.admission.k8s.io/round_0_index_0":
+            '{"configuration":"mutating","webhook":"m.ex.io","mutated":true}',
+        "patch.webhook.admission.k8s.io/round_0_index_0":
+            '{"configuration":"mutating","webhook":"m.ex.io","patch":[{"op":"add",'
+            '"path":"/data/x","value":"1"}],"patchType":"JSONPatch"}',
+        "v.ex.io/checked": "too"}
