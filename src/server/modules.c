@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "server/account-secrets.h"
 #include "server/aggregate.h"
 #include "server/builtin-admission.h"
 #include "server/crd.h"
@@ -17,5 +18,6 @@ const struct server_module server_modules[] = {
 	{ "webhook", webhook_init, webhook_start },
 	{ "aggregate", aggregate_init, aggregate_start },
 	{ "csr-signer", NULL, csr_signer_start },
+	{ "account-secrets", NULL, account_secrets_start },
 	{ NULL, NULL, NULL },
 };

@@ -4,12 +4,20 @@ import base64
 import json
 import ssl
 import subprocess
+import time
 
 import pytest
 
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 REVIEW = "/apis/authentication.k8s.io/v1/tokenreviews"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+def wait_for(what, deadline=10):
+    end = time.monotonic() + deadline
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def whoami(api, **kw):
@@ -241,6 +249,37 @@ def test_bootstrap_token(api):
     assert api.post(SELF, {}, token="abcdef.0123456789abcdef").status == 201
     api.patch(path, {"data": {"usage-bootstrap-authentication": None}})
     assert api.post(SELF, {}, token="abcdef.0123456789abcdef").status == 401
+
+
+def test_token_kept_in_a_secret(api, ns):
+    path = f"/api/v1/namespaces/{ns}/secrets"
+    api.ok("POST", path, {"metadata": {"name": "t", "annotations": {
+        "kubernetes.io/service-account.name": "default"}},
+        "type": "kubernetes.io/service-account-token"})
+    wait_for(lambda: "token" in api.ok("GET", path + "/t").get("data", {}))
+    s = api.ok("GET", path + "/t")
+    sa = api.ok("GET", f"/api/v1/namespaces/{ns}/serviceaccounts/default")
+    assert s["metadata"]["annotations"]["kubernetes.io/service-account.uid"] == \
+        sa["metadata"]["uid"]
+    data = {k: base64.b64decode(v).decode() for k, v in s["data"].items()}
+    assert data["namespace"] == ns and "BEGIN CERTIFICATE" in data["ca.crt"]
+    assert claims(data["token"]) == {
+        "iss": "kubernetes/serviceaccount", "sub": f"system:serviceaccount:{ns}:default",
+        "kubernetes.io/serviceaccount/namespace": ns,
+        "kubernetes.io/serviceaccount/secret.name": "t",
+        "kubernetes.io/serviceaccount/service-account.name": "default",
+        "kubernetes.io/serviceaccount/service-account.uid": sa["metadata"]["uid"]}
+    assert whoami(api, token=data["token"]) == {
+        "username": f"system:serviceaccount:{ns}:default", "uid": sa["metadata"]["uid"],
+        "groups": ["system:serviceaccounts", f"system:serviceaccounts:{ns}",
+                   "system:authenticated"]}
+    labels = api.ok("GET", path + "/t")["metadata"]["labels"]
+    assert "kubernetes.io/legacy-token-last-used" in labels
+    # it goes with its account
+    api.ok("DELETE", f"/api/v1/namespaces/{ns}/serviceaccounts/default")
+    wait_for(lambda: api.get(path + "/t").status == 404)
+    r = api.ok("POST", REVIEW, {"spec": {"token": data["token"]}})["status"]
+    assert r["error"] == "[invalid bearer token, Token has been invalidated]"
 
 
 # impersonation
