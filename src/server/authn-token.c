@@ -16,6 +16,8 @@ typedef struct err *(*token_kind_fn)(struct token_query *q, struct token_result 
 static const token_kind_fn kinds[] = {
 	authn_account_token,
 	authn_bootstrap_token,
+	/* last: it may have to ask the issuer */
+	authn_oidc_token,
 };
 
 static bool audience_of(const struct json *aud, struct str want)

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "io/http-server.h"
 #include "io/pki.h"
+#include "server/authn-config.h"
+#include "server/oidc.h"
 #include "server/request.h"
 #include "server/server.h"
 
@@ -15,6 +17,8 @@
 
 struct authn {
 	struct str proxy_root; /* fingerprint of the CA that vouches for front proxies */
+	struct authn_config config;
+	struct oidc *oidc;
 };
 
 enum authn_answer {
@@ -28,8 +32,16 @@ struct err *authn_new(struct apiserver *s, struct authn **ret)
 	struct authn *an = arena_new_obj(s->arena, struct authn);
 
 	TRY(pki_fingerprint(s->arena, s->pki.proxy_ca_cert, &an->proxy_root));
+	TRY(err_wrap(authn_config_read(s->arena, &s->opts.authn, &an->config), "authentication"));
+	if (an->config.n_issuers)
+		an->oidc = oidc_new(an->config.issuers, an->config.n_issuers);
 	*ret = an;
 	return NULL;
+}
+
+struct oidc *authn_oidc(struct apiserver *s)
+{
+	return s->authn->oidc;
 }
 
 /* Everybody who is somebody is authenticated. */
@@ -171,7 +183,13 @@ static struct err *authn_protocol_token(struct api_request *rq, enum authn_answe
 
 static bool authn_anonymous_may(const struct api_request *rq)
 {
-	return !rq->server->opts.authn.no_anonymous;
+	const struct authn_config *c = &rq->server->authn->config;
+
+	for (size_t i = 0; i < c->n_anonymous_paths; i++) {
+		if (str_eq(rq->path, c->anonymous_paths[i]))
+			return true;
+	}
+	return !c->no_anonymous && !c->n_anonymous_paths;
 }
 
 static void authn_anonymous(struct api_request *rq)

@@ -16,6 +16,7 @@ struct authn;
 struct err;
 struct http_headers;
 struct json;
+struct oidc;
 struct user_info;
 
 /* what the audience-agnostic tokens, and those without an audience, are good for */
@@ -52,6 +53,10 @@ MUST_USE SUSPENDS struct err *authn_bearer(struct token_query *q, struct token_r
 MUST_USE SUSPENDS struct err *authn_account_token(struct token_query *q, struct token_result *ret);
 MUST_USE SUSPENDS struct err *authn_bootstrap_token(struct token_query *q,
 						    struct token_result *ret);
+
+MUST_USE SUSPENDS struct err *authn_oidc_token(struct token_query *q, struct token_result *ret);
+/* NULL: no issuer is configured. */
+struct oidc *authn_oidc(struct apiserver *s);
 
 /* The wanted audiences that are in aud (a string or an array of them). */
 struct json *audiences_common(struct token_query *q, const struct json *aud);

@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "server/jwt.h"
 #include "json/json.h"
 
 #define COORD 32
@@ -182,32 +183,6 @@ struct err *tokens_check_times(const struct json *claims, struct wall now)
 	if (json_int_at(claims, "iat", 0) > sec + LEEWAY_S)
 		return err_new(ERR_UNAUTHORIZED, "service account token is issued in the future");
 	return NULL;
-}
-
-/* A JWT in its compact form, decoded; signed is what the signature is over. */
-struct jwt {
-	struct json *head, *claims;
-	struct str signed_part, claims_text, sig;
-};
-
-/* False when it is none. */
-static bool jwt_split(struct arena *a, struct str token, struct jwt *ret)
-{
-	struct str rest = token, head, body, text;
-	struct err *e;
-
-	if (!str_cut(&rest, '.', &head) || !str_cut(&rest, '.', &body) ||
-	    str_find_char(rest, '.', 0) < rest.n)
-		return false;
-	ret->signed_part = str_make(token.p, head.n + 1 + body.n);
-	if (!base64url_decode(a, head, &text) || !base64url_decode(a, body, &ret->claims_text) ||
-	    !base64url_decode(a, rest, &ret->sig))
-		return false;
-	e = json_parse(a, text, &ret->head);
-	if (!e)
-		e = json_parse(a, ret->claims_text, &ret->claims);
-	err_ignore(e, "then it is not a token of ours");
-	return ret->head && ret->claims;
 }
 
 static bool issuer_known(const struct json *claims)
