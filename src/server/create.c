@@ -82,7 +82,7 @@ static struct err *create_prepare(struct api_request *rq, struct json *obj)
 	object_validate(rq, obj, NULL, &e);
 	if (rq->res->strategy->validate)
 		rq->res->strategy->validate(rq, obj, &e);
-	return error_invalid(e, rq->res->group, rq->res->kind, rq->name);
+	return error_invalid(e, resource_stored_group(rq->res), rq->res->kind, rq->name);
 }
 
 static struct err *create_taken(struct api_request *rq, const struct obj *present, bool generated)

@@ -24,19 +24,19 @@
 
 #define DELETE_ATTEMPTS 16
 
-static struct err *delete_preconditions(struct api_request *rq, const struct obj *cur)
+struct err *engine_delete_preconditions(struct api_request *rq, struct str uid, uint64_t rv)
 {
 	const struct api_options *o = &rq->opt;
 	struct str text = STR_EMPTY, have;
 
-	if (o->pre_uid.p && !str_eq(o->pre_uid, cur->uid)) {
+	if (o->pre_uid.p && !str_eq(o->pre_uid, uid)) {
 		text = arena_fmt(rq->arena,
 				 "the UID in the precondition (" STR_FMT
 				 ") does not match the UID in record (" STR_FMT
 				 "). The object might have been deleted and then recreated",
-				 STR_ARG(o->pre_uid), STR_ARG(cur->uid));
+				 STR_ARG(o->pre_uid), STR_ARG(uid));
 	} else if (o->pre_rv.p) {
-		have = arena_fmt(rq->arena, "%llu", (unsigned long long)cur->rev.n);
+		have = arena_fmt(rq->arena, "%llu", (unsigned long long)rv);
 		if (str_eq(have, o->pre_rv))
 			return NULL;
 		text = arena_fmt(rq->arena,
@@ -183,7 +183,7 @@ static struct err *delete_attempt(struct api_request *rq, struct write *w, const
 	TRY(store_get(rq->server->store, &key, &cur));
 	if (!cur)
 		return error_not_found(rq->res, rq->name);
-	TRY(delete_preconditions(rq, cur));
+	TRY(engine_delete_preconditions(rq, cur->uid, cur->rev.n));
 	TRY(object_tree(rq, cur, &obj));
 	if (rq->res->strategy->check_delete)
 		TRY(rq->res->strategy->check_delete(rq, obj));

@@ -52,6 +52,10 @@ MUST_USE SUSPENDS struct err *engine_put(struct api_request *rq, struct json *ob
 MUST_USE SUSPENDS struct err *engine_delete(struct api_request *rq, const struct obj **ret,
 					    bool *ret_gone);
 
+/* CONFLICT when what a delete asks for is not what is there. */
+MUST_USE struct err *engine_delete_preconditions(struct api_request *rq, struct str uid,
+						 uint64_t rv);
+
 /* NOT_FOUND when absent. */
 MUST_USE SUSPENDS struct err *engine_get(struct api_request *rq, const struct obj **ret);
 /* Waits a while for rv to be reached: TIMEOUT with upstream's cause when it is not. */

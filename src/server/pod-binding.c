@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* How a Pod gets its node (binding) and how it is asked to leave it (eviction). */
+/* How a Pod gets its node. */
 
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/admission.h"
-#include "server/delete-options.h"
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/object.h"
@@ -155,57 +154,3 @@ const struct strategy pod_binding_strategy = {
 	.virtual_kind = true,
 	.answer = pod_binding_answer,
 };
-
-/* eviction: no PodDisruptionBudget is served, so nothing holds a Pod back */
-
-static struct err *evict_apply(struct engine_change *base UNUSED, struct api_request *rq,
-			       const struct json *old, struct json **ret)
-{
-	struct json *pod = json_copy(rq->arena, old);
-
-	condition_set(rq->arena, json_sub(rq->arena, pod, "status"), "DisruptionTarget", "True",
-		      STR("EvictionByEvictionAPI"), STR("Eviction API: evicting"), rq->now);
-	*ret = pod;
-	return NULL;
-}
-
-static bool evict_marks(const struct json *pod)
-{
-	struct str phase = json_str_at(pod, "status.phase");
-
-	return !str_eqz(phase, "Pending") && !str_eqz(phase, "Succeeded") &&
-	       !str_eqz(phase, "Failed") && !meta_deleting(pod);
-}
-
-struct err *pod_eviction(struct api_request *rq)
-{
-	_cleanup_obj_ const struct obj *o = NULL, *deleted = NULL, *marked = NULL;
-	struct engine_change c = { .apply = evict_apply };
-	struct json *body = NULL, *pod = NULL;
-	const struct json *opts;
-	bool gone = false;
-
-	TRY(body_decode(rq, &body));
-	if (!str_eq(meta_name(body), rq->name))
-		return err_new(ERR_BAD_REQUEST,
-			       "name in URL does not match name in Eviction object");
-	TRY(engine_get(rq, &o));
-	TRY(object_tree(rq, o, &pod));
-	TRY(admission_run(rq, ADMISSION_CREATE, &body));
-	rq->bypass_admission = true;
-	opts = json_get(body, "deleteOptions");
-	rq->opt.grace = json_int_at(opts, "gracePeriodSeconds", -1);
-	rq->opt.dry_run |= json_len(json_get(opts, "dryRun")) != 0;
-	if (json_is(json_at(opts, "preconditions.uid"), JSON_STR))
-		rq->opt.pre_uid = json_str_at(opts, "preconditions.uid");
-	if (evict_marks(pod)) {
-		rq->verb = VERB_PATCH;
-		rq->subres = subresource_find(rq->v, STR("status"));
-		TRY(engine_update(rq, &c, &marked));
-	}
-	rq->subres = NULL;
-	rq->verb = VERB_DELETE;
-	TRY(engine_delete(rq, &deleted, &gone));
-	respond_json(rq, 201, bind_success(rq->arena));
-	return NULL;
-}

@@ -64,6 +64,13 @@ const struct schema *resource_schema(struct registry *reg, const struct resource
 	return v->schema;
 }
 
+struct str resource_stored_group(const struct resource *res)
+{
+	struct str group = res->store_name, name;
+
+	return str_cut(&group, '.', &name) ? group : STR_EMPTY;
+}
+
 struct str resource_api_version(struct arena *a, const struct resource *res,
 				const struct resource_version *v)
 {

@@ -189,6 +189,8 @@ const struct subresource *subresource_find(const struct resource_version *v, str
 const struct schema *resource_schema(struct registry *reg, const struct resource *res,
 				     const struct resource_version *v);
 /* "v1", "apps/v1". */
+/* Whose rules its objects follow: that of what is stored. */
+struct str resource_stored_group(const struct resource *res);
 struct str resource_api_version(struct arena *a, const struct resource *res,
 				const struct resource_version *v);
 

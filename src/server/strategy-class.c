@@ -3,10 +3,15 @@
 /* Classes that others name: PriorityClass, RuntimeClass. */
 
 #include "api/meta.h"
+#include "api/names.h"
+#include "base/arena.h"
 #include "server/errors.h"
+#include "server/pod-validate.h"
 #include "server/request.h"
+#include "server/resource-names.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/valid.h"
 #include "json/json.h"
 
 /* PriorityClass */
@@ -24,7 +29,8 @@ static void priorityclass_validate(struct api_request *rq UNUSED, const struct j
 		cause_forbidden(
 			e, STR("metadata.name"),
 			"priority class names with 'system-' prefix are reserved for system "
-			"use only. error: the name of a system priority class is unknown");
+			"use only. error: " STR_FMT " is not a known system priority class",
+			STR_ARG(meta_name(obj)));
 	else if (!system && value > USER_PRIORITY_MAX)
 		cause_forbidden(e, STR("value"),
 				"maximum allowed value of a user defined priority is %d",
@@ -57,7 +63,52 @@ const struct strategy priorityclass_strategy = {
 };
 
 /* RuntimeClass */
+static bool toleration_same(const struct json *x, const struct json *y)
+{
+	static const char *const keys[] = { "key", "operator", "value", "effect" };
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		if (!str_eq(json_str_at(x, keys[i]), json_str_at(y, keys[i])))
+			return false;
+	}
+	return true;
+}
+
+static void runtimeclass_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	const struct valid v = { rq->arena, e, false };
+	const struct json *list = json_at(obj, "scheduling.tolerations");
+	const struct place *p = AT(NULL, "scheduling"), *at = AT(p, "tolerations");
+	struct str handler = json_str_at(obj, "handler");
+
+	if (!str_empty(handler))
+		valid_name(&v, AT(NULL, "handler"), handler, name_check_dns_label);
+	overhead_validate(&v, json_at(obj, "overhead.podFixed"), AT(NULL, "overhead"));
+	valid_labels(&v, AT(p, "nodeSelector"), json_at(obj, "scheduling.nodeSelector"));
+	tolerations_validate(&v, list, at);
+	json_for_each(it, list)
+	{
+		for (size_t k = 0; k < it.i; k++) {
+			if (!toleration_same(json_idx(list, k), it.val))
+				continue;
+			valid_duplicate(&v, AT_IDX(at, it.i), it.val);
+			break;
+		}
+	}
+}
+
+static void runtimeclass_validate_update(struct api_request *rq, const struct json *obj,
+					 const struct json *old, struct err **e)
+{
+	const struct valid v = { rq->arena, e, false };
+
+	valid_immutable(&v, AT(NULL, "handler"), json_get(obj, "handler"),
+			json_get(old, "handler"));
+}
+
 const struct strategy runtimeclass_strategy = {
 	.needs_rv = true,
 	.create_on_update = true,
+	.validate = runtimeclass_validate,
+	.validate_update = runtimeclass_validate_update,
 };

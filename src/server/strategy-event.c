@@ -6,9 +6,10 @@
  */
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "base/arena.h"
 #include "base/err.h"
-#include "server/errors.h"
+#include "server/event-validate.h"
 #include "server/request.h"
 #include "server/strategies.h"
 #include "server/table.h"
@@ -38,16 +39,9 @@ static void event_defaults(struct api_request *rq, struct json *obj)
 	event_fill(rq->arena, obj);
 }
 
-static void event_validate(struct api_request *rq UNUSED, const struct json *obj, struct err **e)
+static void event_validate(struct api_request *rq, const struct json *obj, struct err **e)
 {
-	struct str ns = json_str_at(obj, "involvedObject.namespace");
-	struct str own = meta_namespace(obj);
-
-	/* events about cluster-scoped objects live in default */
-	if (str_empty(ns) ? !str_eqz(own, "default") && !str_eqz(own, "kube-system")
-			  : !str_eq(ns, own))
-		cause_invalid_str(e, STR("involvedObject.namespace"), ns,
-				  "does not match event.namespace");
+	event_validate_core(rq, obj, false, e);
 }
 
 static struct str event_source(struct arena *a, const struct json *obj)
@@ -95,6 +89,7 @@ static void event_cell(struct arena *a, const struct json *obj, struct str colum
 }
 
 const struct strategy event_strategy = {
+	.check_name = name_check_any,
 	.create_on_update = true,
 	.set_defaults = event_defaults,
 	.validate = event_validate,
@@ -155,7 +150,28 @@ static void events_event_cell(struct arena *a, const struct json *obj, struct st
 	event_cell(a, copy, column, cells);
 }
 
+static struct json *event_core(struct api_request *rq, const struct json *obj)
+{
+	struct json *copy = json_copy(rq->arena, obj);
+
+	err_ignore(events_event_to_stored(NULL, NULL, rq->arena, &copy), "it does not fail");
+	return copy;
+}
+
+static void events_event_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	event_validate_core(rq, event_core(rq, obj), rq->verb == VERB_CREATE, e);
+}
+
+static void events_event_validate_update(struct api_request *rq, const struct json *obj,
+					 const struct json *old, struct err **e)
+{
+	event_validate_core_update(rq, event_core(rq, obj), event_core(rq, old), e);
+}
+
 const struct strategy events_event_strategy = {
 	.create_on_update = true,
+	.validate = events_event_validate,
+	.validate_update = events_event_validate_update,
 	.cell = events_event_cell,
 };

@@ -3,30 +3,113 @@
 /* Node, and the taint every new one starts with. */
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "server/builtin-admission.h"
-#include "server/errors.h"
+#include "server/cidr.h"
 #include "server/request.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/valid.h"
 #include "json/json.h"
 
 #define ROLE_LABEL "node-role.kubernetes.io/"
 
-static void node_validate_update(struct api_request *rq UNUSED, const struct json *obj,
+/* podCIDR is podCIDRs' first. */
+static void node_defaults(struct api_request *rq, struct json *obj)
+{
+	struct json *spec = json_get(obj, "spec");
+	struct str cidr;
+
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	cidr = json_str_at(spec, "podCIDR");
+	if (!str_empty(cidr) && !json_len(json_get(spec, "podCIDRs")))
+		json_push(json_sub_array(rq->arena, spec, "podCIDRs"), json_str(rq->arena, cidr));
+}
+
+static void node_taint(const struct valid *v, const struct json *taints, size_t i,
+		       const struct place *p)
+{
+	static const char *const effects[] = { "NoSchedule", "PreferNoSchedule", "NoExecute",
+					       NULL };
+	const struct json *t = json_idx(taints, i), *effect = json_get(t, "effect");
+	struct str key = json_str_at(t, "key");
+
+	if (str_empty(key)) {
+		valid_invalid_str(v, AT(p, "key"), key, "name part must be non-empty");
+		valid_name(v, AT(p, "key"), key, name_check_qualified_part);
+	} else {
+		valid_name(v, AT(p, "key"), key, name_check_qualified);
+	}
+	valid_name(v, AT(p, "value"), json_str_at(t, "value"), name_check_label_value);
+	if (str_empty(json_as_str(effect)))
+		valid_required(v, AT(p, "effect"), NULL);
+	valid_enum(v, AT(p, "effect"), effect, effects);
+	for (size_t k = 0; k < i; k++) {
+		const struct json *o = json_idx(taints, k);
+		struct json *shown;
+
+		if (!str_eq(json_str_at(o, "key"), key) ||
+		    !str_eq(json_str_at(o, "effect"), json_as_str(effect)))
+			continue;
+		shown = json_object(v->a);
+		json_set_str(v->a, shown, "Key", key);
+		json_set_str(v->a, shown, "Value", json_str_at(t, "value"));
+		json_set_str(v->a, shown, "Effect", json_as_str(effect));
+		json_set(v->a, shown, "TimeAdded",
+			 json_get(t, "timeAdded") ? json_copy(v->a, json_get(t, "timeAdded"))
+						  : json_null(v->a));
+		valid_duplicate_because(v, p, shown,
+					"taints must be unique by key and effect pair");
+		return;
+	}
+}
+
+static void node_cidrs(const struct valid *v, const struct json *cidrs, const struct place *p)
+{
+	size_t six = 0, four = 0;
+	struct cidr c;
+
+	json_for_each(it, cidrs)
+	{
+		if (!cidr_validate(v, json_as_str(it.val), AT_IDX(p, it.i), &c))
+			continue;
+		if (str_find_char(json_as_str(it.val), ':', 0) < json_as_str(it.val).n)
+			six++;
+		else
+			four++;
+	}
+	if (six > 1 || four > 1 || json_len(cidrs) > 2)
+		valid_invalid(v, p, cidrs, "may specify no more than one CIDR for each IP family");
+}
+
+static void node_validate(struct api_request *rq, const struct json *obj, struct err **e)
+{
+	const struct valid v = { rq->arena, e, false };
+	const struct json *taints = json_at(obj, "spec.taints");
+	const struct place *p = AT(AT(NULL, "metadata"), "taints");
+
+	json_for_each(it, taints) node_taint(&v, taints, it.i, AT_IDX(p, it.i));
+	node_cidrs(&v, json_at(obj, "spec.podCIDRs"), AT(AT(NULL, "spec"), "podCIDRs"));
+}
+
+static void node_validate_update(struct api_request *rq, const struct json *obj,
 				 const struct json *old, struct err **e)
 {
-	static const char *const once[] = { "podCIDR", "providerID" };
+	const struct valid v = { rq->arena, e, false };
+	const struct place *p = AT(NULL, "spec");
+	const struct json *was = json_at(old, "spec.podCIDRs");
+	struct str provider = json_str_at(old, "spec.providerID");
 
-	for (size_t i = 0; i < ARRAY_LEN(once); i++) {
-		struct str was = json_str_at(json_get(old, "spec"), once[i]);
-		struct str is = json_str_at(json_get(obj, "spec"), once[i]);
-
-		if (!str_empty(was) && !str_eq(was, is))
-			cause_forbidden(e, STR("spec"), "%s may not be changed once set", once[i]);
-	}
+	if (json_len(was) && !json_equal(was, json_at(obj, "spec.podCIDRs")))
+		valid_forbidden(&v, AT(p, "podCIDRs"),
+				"node updates may not change podCIDR except from \"\" to valid");
+	if (!str_empty(provider) && !str_eq(provider, json_str_at(obj, "spec.providerID")))
+		valid_forbidden(&v, AT(p, "providerID"),
+				"node updates may not change providerID except from \"\" to valid");
 }
 
 static struct str node_status(struct arena *a, const struct json *obj)
@@ -92,6 +175,8 @@ static void node_cell(struct arena *a, const struct json *obj, struct str column
 
 const struct strategy node_strategy = {
 	.keeps_status = true,
+	.set_defaults = node_defaults,
+	.validate = node_validate,
 	.validate_update = node_validate_update,
 	.cell = node_cell,
 };

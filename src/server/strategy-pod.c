@@ -7,6 +7,7 @@
 #include "server/errors.h"
 #include "server/pod-cells.h"
 #include "server/pod-spec.h"
+#include "server/pod-update.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "server/strategies.h"
@@ -74,80 +75,6 @@ static void pod_validate(struct api_request *rq, const struct json *obj, struct 
 				"cannot be set until all schedulingGates have been cleared");
 }
 
-/* The spec with all that may change taken from the old one. */
-static void pod_mask_images(struct arena *a, struct json *spec, const struct json *old,
-			    const char *list)
-{
-	struct json *now = json_get(spec, list), *was = json_get(old, list);
-
-	json_for_each(it, now)
-	{
-		const struct json *image = json_get(json_idx(was, it.i), "image");
-
-		if (image)
-			json_set(a, it.val, "image", json_copy(a, image));
-	}
-}
-
-static void pod_mask(struct arena *a, struct json *spec, const struct json *old, const char *key)
-{
-	const struct json *v = json_get(old, key);
-
-	if (v)
-		json_set(a, spec, key, json_copy(a, v));
-	else
-		json_delz(spec, key);
-}
-
-static bool tolerations_only_added(const struct json *now, const struct json *was)
-{
-	json_for_each(w, was)
-	{
-		bool kept = false;
-
-		json_for_each(n, now) kept |= json_equal(n.val, w.val);
-		if (!kept)
-			return false;
-	}
-	return true;
-}
-
-static void pod_validate_update(struct api_request *rq, const struct json *obj,
-				const struct json *old, struct err **e)
-{
-	struct arena *a = rq->arena;
-	const struct json *was = json_get(old, "spec");
-	struct json *spec = json_copy(a, json_get(obj, "spec"));
-	bool gated = json_len(json_get(was, "schedulingGates"));
-
-	/* binding is how a Pod gets its node */
-	if (rq->subres && str_eqz(rq->subres->name, "binding"))
-		return;
-	pod_mask_images(a, spec, was, "containers");
-	pod_mask_images(a, spec, was, "initContainers");
-	pod_mask(a, spec, was, "activeDeadlineSeconds");
-	if (tolerations_only_added(json_get(spec, "tolerations"), json_get(was, "tolerations")))
-		pod_mask(a, spec, was, "tolerations");
-	if (json_int_at(spec, "terminationGracePeriodSeconds", 0) == 1 &&
-	    json_int_at(was, "terminationGracePeriodSeconds", 0) < 0)
-		pod_mask(a, spec, was, "terminationGracePeriodSeconds");
-	if (json_len(json_get(spec, "schedulingGates")) <
-	    json_len(json_get(was, "schedulingGates")))
-		pod_mask(a, spec, was, "schedulingGates");
-	if (gated) {
-		pod_mask(a, spec, was, "nodeSelector");
-		pod_mask(a, spec, was, "affinity");
-	}
-	if (!json_equal(spec, was))
-		cause_forbidden(
-			e, STR("spec"),
-			"pod updates may not change fields other than "
-			"`spec.containers[*].image`,`spec.initContainers[*].image`,"
-			"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-			"existing tolerations),`spec.terminationGracePeriodSeconds` (allow it "
-			"to be set to 1 if it was previously negative)");
-}
-
 static int64_t pod_grace(struct api_request *rq UNUSED, const struct json *obj, int64_t asked)
 {
 	struct str phase = json_str_at(obj, "status.phase");
@@ -171,6 +98,7 @@ const struct strategy pod_strategy = {
 	.prepare_create = pod_prepare_create,
 	.prepare_update = pod_prepare_update,
 	.validate = pod_validate,
+	.isolate = pod_isolate,
 	.validate_update = pod_validate_update,
 	.grace = pod_grace,
 	.cell = pod_cell,

@@ -216,6 +216,8 @@ static struct err *service_prepare_update(struct api_request *rq, struct json *o
 	struct json *spec = json_sub(a, obj, "spec");
 	const struct json *was = json_get(old, "spec");
 
+	if (rq->subres)
+		return NULL;
 	service_drop_dependent(obj, old);
 	if (!service_is(obj, "LoadBalancer"))
 		json_set(a, json_sub(a, obj, "status"), "loadBalancer", json_object(a));

@@ -303,6 +303,14 @@ void valid_not_found_because(const struct valid *v, const struct place *p, struc
 			      STR_ARG(json_text(v->a, json_str(v->a, val))), text));
 }
 
+void valid_duplicate_because(const struct valid *v, const struct place *p, const struct json *val,
+			     const char *text)
+{
+	valid_cause(v, p, "FieldValueDuplicate",
+		    arena_fmt(v->a, "Duplicate value: " STR_FMT ": %s",
+			      STR_ARG(json_text(v->a, val)), text));
+}
+
 static bool port_name_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';

@@ -43,6 +43,8 @@ void valid_invalid_str(const struct valid *v, const struct place *p, struct str 
 void valid_forbidden(const struct valid *v, const struct place *p, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 void valid_duplicate(const struct valid *v, const struct place *p, const struct json *val);
+void valid_duplicate_because(const struct valid *v, const struct place *p, const struct json *val,
+			     const char *text);
 void valid_not_found(const struct valid *v, const struct place *p, struct str val);
 /* `Not found: "x": TEXT` */
 void valid_not_found_because(const struct valid *v, const struct place *p, struct str val,
