@@ -67,7 +67,7 @@ const struct cel_type *cel_type_of(enum cel_kind k);
 const struct cel_type *cel_type_list(struct cel_env *e, const struct cel_type *elem);
 const struct cel_type *cel_type_map(struct cel_env *e, const struct cel_type *key,
 				    const struct cel_type *val);
-/* What rules see of a structural schema; NULL when it cannot be seen. Keeps a reference. */
+/* What rules see of a structural schema, which must live as long; NULL when it cannot be seen. */
 const struct cel_type *cel_type_schema(struct cel_env *e, const struct schema *s,
 				       bool resource_root);
 struct cel_field {
@@ -179,8 +179,7 @@ struct cel_run {
 	struct cel_memo *memos;
 	struct cel_index *indexes;
 	uint64_t used, variables_cost;
-	unsigned depth;
-	bool on_big_stack;
+	bool exceeded;
 };
 
 /*

@@ -50,3 +50,15 @@ extern "C" bool regex_matches(const struct regex *r, struct str s)
 {
 	return RE2::PartialMatch(re2::StringPiece(s.p, s.n), r->re);
 }
+
+extern "C" bool regex_find(const struct regex *r, struct str s, size_t from, size_t *ret_start,
+			   size_t *ret_end)
+{
+	re2::StringPiece text(s.p, s.n), found;
+
+	if (!r->re.Match(text, from, s.n, RE2::UNANCHORED, &found, 1))
+		return false;
+	*ret_start = (size_t)(found.data() - text.data());
+	*ret_end = *ret_start + found.size();
+	return true;
+}

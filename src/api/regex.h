@@ -17,6 +17,9 @@ struct regex *regex_new(struct str pattern, struct arena *a, struct str *ret_err
 struct regex *regex_free(struct regex *r);
 /* Matches anywhere unless the pattern is anchored. */
 bool regex_matches(const struct regex *r, struct str s);
+/* The leftmost match that begins at or after `from`; what is before is context of ^ and \b. */
+bool regex_find(const struct regex *r, struct str s, size_t from, size_t *ret_start,
+		size_t *ret_end);
 
 #ifdef __cplusplus
 }
