@@ -234,6 +234,31 @@ static void metadata_check_annotations(struct api_request *rq, const struct json
 		cause_too_long(e, STR("metadata.annotations"), ANNOTATIONS_MAX);
 }
 
+static void metadata_check_owner_ref(struct api_request *rq, const struct json *ref, struct err **e)
+{
+	static const struct {
+		const char *member, *text;
+	} needed[] = {
+		{ "apiVersion", "version must not be empty" },
+		{ "kind", "must not be empty" },
+		{ "name", "must not be empty" },
+		{ "uid", "must not be empty" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+		if (str_empty(json_str_at(ref, needed[i].member)))
+			cause_invalid_str(e,
+					  arena_fmt(rq->arena, "metadata.ownerReferences.%s",
+						    needed[i].member),
+					  STR_EMPTY, "%s", needed[i].text);
+	}
+	/* they go by themselves, all the time */
+	if (str_eqz(json_str_at(ref, "kind"), "Event") &&
+	    str_eqz(json_str_at(ref, "apiVersion"), "v1"))
+		cause_invalid(e, STR("metadata.ownerReferences"), ref,
+			      "/v1, Kind=Event is disallowed from being an owner");
+}
+
 static void metadata_check_owners(struct api_request *rq, const struct json *meta, struct err **e)
 {
 	const struct json *refs = json_get(meta, "ownerReferences");
@@ -241,16 +266,7 @@ static void metadata_check_owners(struct api_request *rq, const struct json *met
 
 	json_for_each(it, refs)
 	{
-		static const char *const needed[] = { "apiVersion", "kind", "name", "uid" };
-
-		for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
-			if (str_empty(json_str_at(it.val, needed[i])))
-				cause_invalid_str(e,
-						  arena_fmt(rq->arena,
-							    "metadata.ownerReferences.%s",
-							    needed[i]),
-						  STR_EMPTY, "must not be empty");
-		}
+		metadata_check_owner_ref(rq, it.val, e);
 		if (!json_bool_at(it.val, "controller", false))
 			continue;
 		if (!str_empty(controller))
@@ -291,7 +307,8 @@ static void metadata_check_finalizers(struct api_request *rq, const struct json 
 			if (metadata_is_core(rq->res) && !str_eqz(f, "orphan") &&
 			    !str_eqz(f, "foregroundDeletion") && !str_eqz(f, "kubernetes"))
 				cause_invalid_str(
-					e, STR("metadata.finalizers"), f,
+					e, arena_fmt(rq->arena, "metadata.finalizers[%zu]", it.i),
+					f,
 					"name is neither a standard finalizer name nor is "
 					"it fully qualified");
 			else if (rq->res->custom && !str_eqz(f, "orphan") &&

@@ -140,12 +140,25 @@ static struct admission update_admission(struct update *u)
 	};
 }
 
+/* Upstream checks metadata for all kinds and again for each: the causes are there twice. */
+static void update_say_twice(struct err *e)
+{
+	size_t n = e ? err_n_causes(e) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct err_cause c = err_get_cause(e, i);
+
+		err_add_cause(e, c.field, c.reason, c.message);
+	}
+}
+
 static struct err *update_validate(struct update *u, struct err *e)
 {
 	struct api_request *rq = u->rq;
 	const struct strategy *st = rq->res->strategy;
 
 	metadata_validate(rq, u->obj, &e);
+	update_say_twice(e);
 	object_validate(rq, u->obj, u->old, &e);
 	if (st->validate && !update_is_status(rq))
 		st->validate(rq, u->obj, &e);
