@@ -17,6 +17,7 @@
 #include "server/engine.h"
 #include "server/errors.h"
 #include "server/impersonate.h"
+#include "server/metrics.h"
 #include "server/request.h"
 #include "server/respond.h"
 #include "server/server.h"
@@ -216,6 +217,7 @@ struct err *handler_serve(struct http_exchange *x, void *server)
 	rq->audit_id = handler_audit_id(rq);
 	http_set_header(x, "Audit-Id", rq->audit_id);
 	http_set_header(x, "Cache-Control", STR("no-cache, private"));
+	metrics_observe(rq);
 	e = handler_limited(rq);
 	if (e) {
 		handler_drain(rq);

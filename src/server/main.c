@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/main.h"
+#include "server/metrics.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -292,6 +293,7 @@ static struct err *server_start(struct apiserver *s, int *ret_port)
 	builtin_admission_init(s);
 	s->authz = authz_new(s);
 	health_init(s);
+	metrics_init(s);
 	TRY(start_http(s));
 	TRY(start_listening(s, ret_port));
 	if (str_empty(s->opts.advertise) && *ret_port)
