@@ -430,8 +430,8 @@ static bool allocated_changed(const struct json *obj, const struct json *old)
 	static const char *const paths[] = { "status.allocatedResources.storage",
 					     "spec.volumeAttributesClassName",
 					     "status.currentVolumeAttributesClassName",
-					     "status.modifyVolumeStatus."
-					     "targetVolumeAttributesClassName" };
+					     ("status.modifyVolumeStatus."
+					      "targetVolumeAttributesClassName") };
 
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
 		if (!str_eq(json_str_at(obj, paths[i]), json_str_at(old, paths[i])))
