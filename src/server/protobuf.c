@@ -2,7 +2,8 @@
 
 /*
  * Field numbers come from x-isoplane-proto in the schemas: a number, or "2.1" for field 1 of the
- * message that is field 2 and embedded in JSON. A few well-known messages have forms of their own.
+ * message that is field 2 and embedded in JSON ("2.2.1": in one of those again). A few well-known
+ * messages have forms of their own.
  *
  * Go writes fields that are no pointers even when they are zero; JSON would leave them out. Empty
  * strings and times are dropped, zeros and false kept except where a default or a rule would take
@@ -138,8 +139,8 @@ struct property {
 	const struct json *schema;
 };
 
-/* prefix: the embedding field, or 0 */
-static bool property_find(const struct json *type, uint64_t prefix, uint64_t number,
+/* prefix: the embedding fields, each with a dot behind it */
+static bool property_find(const struct json *type, struct str prefix, uint64_t number,
 			  struct property *ret, bool *ret_embeds)
 {
 	*ret_embeds = false;
@@ -147,18 +148,21 @@ static bool property_find(const struct json *type, uint64_t prefix, uint64_t num
 	{
 		const struct json *p = json_get(it.val, "x-isoplane-proto");
 		struct str text = json_as_str(p), head;
-		uint64_t outer, inner;
+		uint64_t field;
 
 		if (json_is(p, JSON_INT)) {
-			if (prefix || json_as_int(p, 0) != (int64_t)number)
+			if (prefix.n || json_as_int(p, 0) != (int64_t)number)
 				continue;
 		} else {
-			if (!str_cut(&text, '.', &head) || !str_to_u64(head, &outer) ||
-			    !str_to_u64(text, &inner))
+			bool embeds;
+
+			if (!text.n || !str_strip_prefix(&text, prefix))
 				continue;
-			if (!prefix && outer == number)
-				*ret_embeds = true;
-			if (!prefix || outer != prefix || inner != number)
+			embeds = str_cut(&text, '.', &head);
+			if (!str_to_u64(head, &field) || field != number)
+				continue;
+			*ret_embeds |= embeds;
+			if (embeds)
 				continue;
 		}
 		*ret = (struct property){ it.key, it.val };
@@ -231,7 +235,7 @@ static struct err *known_wrapper(struct decoder *d, struct str bytes, bool json,
 	return NULL;
 }
 
-static struct err *message_decode(struct decoder *d, const struct json *type, uint64_t prefix,
+static struct err *message_decode(struct decoder *d, const struct json *type, struct str prefix,
 				  struct str bytes, struct json *obj);
 
 /*
@@ -264,7 +268,7 @@ static struct err *known_schema_or(struct decoder *d, struct str name, struct st
 			one = json_str(d->a, f.bytes);
 		} else {
 			one = json_object(d->a);
-			TRY(message_decode(d, type, 0, f.bytes, one));
+			TRY(message_decode(d, type, STR_EMPTY, f.bytes, one));
 		}
 		if (f.number == 1 || or_bool) {
 			*ret = one;
@@ -382,7 +386,7 @@ static struct err *value_decode(struct decoder *d, const struct json *schema, st
 	if (f->wire != WIRE_BYTES)
 		return malformed("a message");
 	*ret = json_object(d->a);
-	return message_decode(d, s, 0, f->bytes, *ret);
+	return message_decode(d, s, STR_EMPTY, f->bytes, *ret);
 }
 
 /* A map is a list of {1: key, 2: value}; a list as value is a message of its own with field 1. */
@@ -473,7 +477,7 @@ static struct err *property_decode(struct decoder *d, const struct property *p,
 	return NULL;
 }
 
-static struct err *message_fields(struct decoder *d, const struct json *type, uint64_t prefix,
+static struct err *message_fields(struct decoder *d, const struct json *type, struct str prefix,
 				  struct str bytes, struct json *obj)
 {
 	struct field f = { 0 };
@@ -487,12 +491,15 @@ static struct err *message_fields(struct decoder *d, const struct json *type, ui
 		if (property_find(type, prefix, f.number, &p, &embeds))
 			TRY(property_decode(d, &p, &f, obj));
 		else if (embeds && f.wire == WIRE_BYTES)
-			TRY(message_decode(d, type, f.number, f.bytes, obj));
+			TRY(message_decode(d, type,
+					   arena_fmt(d->a, STR_FMT "%llu.", STR_ARG(prefix),
+						     (unsigned long long)f.number),
+					   f.bytes, obj));
 	}
 	return NULL;
 }
 
-static struct err *message_decode(struct decoder *d, const struct json *type, uint64_t prefix,
+static struct err *message_decode(struct decoder *d, const struct json *type, struct str prefix,
 				  struct str bytes, struct json *obj)
 {
 	struct err *e;
@@ -550,7 +557,8 @@ struct err *protobuf_decode(struct arena *a, struct schema_registry *types, stru
 		if (!str_empty(av))
 			json_set_str(a, obj, "apiVersion", av);
 		schema = type_find(&d, type);
-		e = schema ? message_decode(&d, schema, 0, raw, obj) : malformed("unknown type");
+		e = schema ? message_decode(&d, schema, STR_EMPTY, raw, obj)
+			   : malformed("unknown type");
 	}
 	map_fini(&d.parsed);
 	*ret = obj;

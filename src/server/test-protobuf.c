@@ -142,6 +142,31 @@ TEST(service_decodes)
 	schema_registry_free(types);
 }
 
+/* A rule within a rule within a policy's rule, all one object in JSON. */
+TEST(embedded_messages)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_buf_ struct buf rule = { 0 }, ops = { 0 }, named = { 0 };
+	struct schema_registry *types = schema_registry_builtin();
+	struct json *o = NULL;
+
+	put(&rule, 1, STR("apps"));
+	put(&rule, 2, STR("v1"));
+	put(&rule, 3, STR("deployments"));
+	put(&ops, 1, STR("CREATE"));
+	put(&ops, 2, buf_str(&rule));
+	put(&named, 1, STR("n"));
+	put(&named, 2, buf_str(&ops));
+	assert_no_err(protobuf_decode(
+		a, types, STR("io.k8s.api.admissionregistration.v1.NamedRuleWithOperations"),
+		envelope(a, "", buf_str(&named)), &o));
+	json_delz(o, "apiVersion");
+	assert_str(json_text(a, o), "{\"resourceNames\":[\"n\"],\"operations\":[\"CREATE\"],"
+				    "\"apiGroups\":[\"apps\"],\"apiVersions\":[\"v1\"],"
+				    "\"resources\":[\"deployments\"]}");
+	schema_registry_free(types);
+}
+
 /* Cut and broken input ends in an error or a tree, never elsewhere. */
 TEST(broken_input)
 {
@@ -169,4 +194,4 @@ TEST(broken_input)
 	schema_registry_free(types);
 }
 
-TEST_MAIN(T(schema_choices), T(times), T(service_decodes), T(broken_input))
+TEST_MAIN(T(schema_choices), T(times), T(service_decodes), T(embedded_messages), T(broken_input))
