@@ -218,6 +218,57 @@ struct hook_kind hook_kind(const struct admission *ad, const struct hook_view *v
 				   sub && sub->kind.n ? sub->kind : view->res->kind };
 }
 
+static struct json *hook_gvk(struct arena *a, struct str group, struct str version,
+			     const char *last_name, struct str last)
+{
+	struct json *j = json_object(a);
+
+	json_set_str(a, j, "group", group);
+	json_set_str(a, j, "version", version);
+	json_set_str(a, j, last_name, last);
+	return j;
+}
+
+static struct json *hook_kind_json(const struct admission *ad, const struct hook_view *view)
+{
+	struct hook_kind k = hook_kind(ad, view);
+
+	return hook_gvk(ad->rq->arena, k.group, k.version, "kind", k.kind);
+}
+
+static struct json *hook_resource_json(const struct admission *ad, const struct hook_view *view)
+{
+	return hook_gvk(ad->rq->arena, view->res->group, view->v->version, "resource",
+			view->res->plural);
+}
+
+struct json *hook_request(const struct admission *ad, const struct hook_view *view, struct str uid)
+{
+	const struct hook_view own = { ad->res, ad->v };
+	struct arena *a = ad->rq->arena;
+	struct json *rq = json_object(a);
+	struct str ns = ad->ns;
+
+	json_set_str(a, rq, "uid", uid);
+	json_set(a, rq, "kind", hook_kind_json(ad, view));
+	json_set(a, rq, "resource", hook_resource_json(ad, view));
+	if (ad->sub.n)
+		json_set_str(a, rq, "subResource", ad->sub);
+	json_set(a, rq, "requestKind", hook_kind_json(ad, &own));
+	json_set(a, rq, "requestResource", hook_resource_json(ad, &own));
+	if (ad->sub.n)
+		json_set_str(a, rq, "requestSubResource", ad->sub);
+	if (ad->name.n)
+		json_set_str(a, rq, "name", ad->name);
+	if (str_eqz(ad->res->store_name, "namespaces"))
+		ns = ad->name;
+	if (ns.n)
+		json_set_str(a, rq, "namespace", ns);
+	json_set_str(a, rq, "operation", admission_op_name(ad->op));
+	json_set(a, rq, "userInfo", user_to_json(a, &ad->rq->user));
+	return rq;
+}
+
 static bool hook_same_view(const struct admission *ad, const struct hook_view *view)
 {
 	return (view->v == ad->v && view->res == ad->res) || !hook_own_kind(ad);
@@ -257,7 +308,7 @@ struct err *hook_unview(const struct admission *ad, const struct hook_view *view
 	return hook_convert(ad, view->res, view->v, ad->res, ad->v, ret);
 }
 
-static const struct schema *hook_schema(const struct admission *ad, const struct hook_view *view)
+const struct schema *hook_schema(const struct admission *ad, const struct hook_view *view)
 {
 	struct registry *reg = ad->rq->server->registry;
 	const struct subresource *sub = hook_sub(ad);

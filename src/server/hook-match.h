@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "server/admission.h"
 
+struct schema;
 struct selector;
 
 /* A version of a resource that a webhook or policy wants to see the object in. */
@@ -43,6 +44,8 @@ struct hook_kind {
 	struct str group, version, kind;
 };
 struct hook_kind hook_kind(const struct admission *ad, const struct hook_view *view);
+/* AdmissionRequest without the objects, dryRun and options. */
+struct json *hook_request(const struct admission *ad, const struct hook_view *view, struct str uid);
 /*
  * obj (of the request's version) as the view has it: itself, or a converted copy; NULL stays NULL.
  * hook_unview is the way back, for what was changed there.
@@ -51,6 +54,8 @@ MUST_USE struct err *hook_view_obj(const struct admission *ad, const struct hook
 				   const struct json *obj, struct json **ret);
 MUST_USE struct err *hook_unview(const struct admission *ad, const struct hook_view *view,
 				 struct json *obj, struct json **ret);
+/* Of the body in a view; NULL: nothing is known of it. */
+const struct schema *hook_schema(const struct admission *ad, const struct hook_view *view);
 /* Pruned and defaulted as what a client sends, in the view's version. */
 void hook_renew(const struct admission *ad, const struct hook_view *view, struct json *obj);
 

@@ -6,6 +6,7 @@
 #include "server/csr-signer.h"
 #include "server/discovery.h"
 #include "server/openapi.h"
+#include "server/policy.h"
 #include "server/server.h"
 #include "server/webhook.h"
 
@@ -15,6 +16,7 @@ const struct server_module server_modules[] = {
 	{ "discovery", discovery_init, NULL },
 	{ "openapi", openapi_init, NULL },
 	{ "admission", NULL, builtin_admission_start },
+	{ "policy", policy_init, policy_start },
 	{ "webhook", webhook_init, webhook_start },
 	{ "aggregate", aggregate_init, aggregate_start },
 	{ "csr-signer", NULL, csr_signer_start },

@@ -10,6 +10,7 @@
 #include "server/crd.h"
 #include "server/resource.h"
 #include "server/strategies.h"
+#include "server/policy.h"
 #include "server/webhook.h"
 #include "json/json.h"
 
@@ -78,12 +79,12 @@ static const struct {
 	{ "csistoragecapacities.storage.k8s.io", &csistoragecapacity_strategy },
 	{ "volumeattachments.storage.k8s.io", &volumeattachment_strategy },
 	{ "volumeattributesclasses.storage.k8s.io", &volumeattributesclass_strategy },
-	{ "mutatingadmissionpolicies.admissionregistration.k8s.io", &admission_policy_strategy },
+	{ "mutatingadmissionpolicies.admissionregistration.k8s.io", &mutating_policy_strategy },
 	{ "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
-	  &admission_policy_binding_strategy },
-	{ "validatingadmissionpolicies.admissionregistration.k8s.io", &admission_policy_strategy },
+	  &mutating_policy_binding_strategy },
+	{ "validatingadmissionpolicies.admissionregistration.k8s.io", &validating_policy_strategy },
 	{ "validatingadmissionpolicybindings.admissionregistration.k8s.io",
-	  &admission_policy_binding_strategy },
+	  &validating_policy_binding_strategy },
 	{ "runtimeclasses.node.k8s.io", &runtimeclass_strategy },
 	{ "deviceclasses.resource.k8s.io", &deviceclass_strategy },
 	{ "resourceclaims.resource.k8s.io", &resourceclaim_strategy },

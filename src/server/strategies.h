@@ -56,8 +56,6 @@ extern const struct strategy csinode_strategy;
 extern const struct strategy csistoragecapacity_strategy;
 extern const struct strategy volumeattachment_strategy;
 extern const struct strategy volumeattributesclass_strategy;
-extern const struct strategy admission_policy_strategy;
-extern const struct strategy admission_policy_binding_strategy;
 extern const struct strategy runtimeclass_strategy;
 extern const struct strategy deviceclass_strategy;
 extern const struct strategy resourceclaim_strategy;

@@ -48,59 +48,6 @@ struct err *webhook_internal(struct arena *a, const char *fmt, ...)
 
 /* ---- the question */
 
-static struct json *webhook_gvk(struct arena *a, struct str group, struct str version,
-				const char *last_name, struct str last)
-{
-	struct json *j = json_object(a);
-
-	json_set_str(a, j, "group", group);
-	json_set_str(a, j, "version", version);
-	json_set_str(a, j, last_name, last);
-	return j;
-}
-
-static struct json *webhook_kind(const struct admission *ad, const struct hook_view *view)
-{
-	struct hook_kind k = hook_kind(ad, view);
-
-	return webhook_gvk(ad->rq->arena, k.group, k.version, "kind", k.kind);
-}
-
-static struct json *webhook_resource(const struct admission *ad, const struct hook_view *view)
-{
-	return webhook_gvk(ad->rq->arena, view->res->group, view->v->version, "resource",
-			   view->res->plural);
-}
-
-/* All of the request but the objects. */
-static struct json *webhook_request(const struct webhook_call *c, struct str uid)
-{
-	const struct admission *ad = c->ad;
-	const struct hook_view own = { ad->res, ad->v };
-	struct arena *a = ad->rq->arena;
-	struct json *rq = json_object(a);
-	struct str ns = ad->ns;
-
-	json_set_str(a, rq, "uid", uid);
-	json_set(a, rq, "kind", webhook_kind(ad, &c->view));
-	json_set(a, rq, "resource", webhook_resource(ad, &c->view));
-	if (ad->sub.n)
-		json_set_str(a, rq, "subResource", ad->sub);
-	json_set(a, rq, "requestKind", webhook_kind(ad, &own));
-	json_set(a, rq, "requestResource", webhook_resource(ad, &own));
-	if (ad->sub.n)
-		json_set_str(a, rq, "requestSubResource", ad->sub);
-	if (ad->name.n)
-		json_set_str(a, rq, "name", ad->name);
-	if (str_eqz(ad->res->store_name, "namespaces"))
-		ns = ad->name;
-	if (ns.n)
-		json_set_str(a, rq, "namespace", ns);
-	json_set_str(a, rq, "operation", admission_op_name(ad->op));
-	json_set(a, rq, "userInfo", user_to_json(a, &ad->rq->user));
-	return rq;
-}
-
 static void webhook_member(struct buf *b, const char *name, const struct json *v)
 {
 	buf_addf(b, ",\"%s\":", name);
@@ -119,7 +66,7 @@ static struct str webhook_question(const struct webhook_call *c, const char *ver
 	buf_addf(&b, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/%s\",",
 		 version);
 	buf_addz(&b, "\"request\":");
-	json_write(&b, webhook_request(c, uid));
+	json_write(&b, hook_request(c->ad, &c->view, uid));
 	b.n--; /* its closing brace comes at the end */
 	webhook_member(&b, "object", c->obj);
 	webhook_member(&b, "oldObject", c->old);
