@@ -8,9 +8,9 @@
 #include "base/err.h"
 #include "server/aggregate.h"
 #include "server/crd.h"
+#include "server/policy.h"
 #include "server/resource.h"
 #include "server/strategies.h"
-#include "server/policy.h"
 #include "server/webhook.h"
 #include "json/json.h"
 

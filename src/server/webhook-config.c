@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "server/errors.h"
 #include "server/hook-config.h"
+#include "server/policy-expr.h"
 #include "server/request.h"
 #include "server/table.h"
 #include "server/webhook.h"
@@ -150,6 +151,30 @@ static void check_side_effects(struct webhook_check *c, const struct json *hook,
 		hook_check_enum(c->e, c->a, hook, "sideEffects", base, allowed, true);
 }
 
+static void check_conditions(struct webhook_check *c, const struct json *list, struct str base)
+{
+	struct cel_env *env;
+
+	if (!json_len(list))
+		return;
+	env = cel_env_admission(CEL_WITH_AUTHORIZER);
+	json_for_each(it, list)
+	{
+		struct str text = str_trim(json_str_at(it.val, "expression"));
+		struct policy_expr x;
+
+		if (!text.n)
+			continue;
+		policy_expr_compile(&x, env, c->a, text, POLICY_BOOL);
+		if (!x.prog)
+			cause_invalid_str(
+				c->e, hook_field(c->a, hook_index(c->a, base, it.i), "expression"),
+				text, STR_FMT, STR_ARG(x.issue));
+		policy_expr_fini(&x);
+	}
+	cel_env_unref(env);
+}
+
 static void check_hook(struct webhook_check *c, const struct json *hook, struct str base)
 {
 	static const char *const selectors[] = { "namespaceSelector", "objectSelector" };
@@ -176,9 +201,8 @@ static void check_hook(struct webhook_check *c, const struct json *hook, struct 
 		return;
 	hook_check_condition_names(c->e, c->a, json_get(hook, "matchConditions"),
 				   hook_field(c->a, base, "matchConditions"));
-	if (json_len(json_get(hook, "matchConditions")))
-		cause_forbidden(c->e, hook_field(c->a, base, "matchConditions"),
-				"match conditions are not supported by this server");
+	check_conditions(c, json_get(hook, "matchConditions"),
+			 hook_field(c->a, base, "matchConditions"));
 }
 
 /* ---- versions of the review */

@@ -14,6 +14,7 @@
 #include "server/hook-match.h"
 #include "server/mirror.h"
 #include "server/object.h"
+#include "server/policy-expr.h"
 #include "server/server.h"
 #include "server/webhook-review.h"
 #include "json/json.h"
@@ -27,8 +28,9 @@
 struct hook {
 	const struct json *json;
 	struct hook_selectors selectors;
+	struct policy_conditions conditions;
 	struct str key; /* CONFIGURATION/NAME */
-	bool equivalent, again;
+	bool equivalent, again, ignore;
 };
 
 /* One object. Requests that are under way hold it while it changes. */
@@ -36,6 +38,7 @@ struct hooks {
 	unsigned refs;
 	struct arena *arena;
 	const struct obj *obj;
+	struct cel_env *env; /* of match conditions; NULL: there are none */
 	struct hook *v;
 	size_t n;
 };
@@ -58,6 +61,10 @@ static void hooks_unref(void *p)
 
 	if (!h || --h->refs)
 		return;
+	for (size_t i = 0; i < h->n; i++)
+		policy_conditions_fini(&h->v[i].conditions);
+	if (h->env)
+		cel_env_unref(h->env);
 	obj_unref(h->obj);
 	arena_free(h->arena);
 	free(h);
@@ -71,7 +78,15 @@ static struct err *hook_prepare(struct hooks *h, struct hook *k, const struct js
 	k->key = arena_fmt(h->arena, STR_FMT "/" STR_FMT, STR_ARG(h->obj->name), STR_ARG(name));
 	k->equivalent = !str_eqz(json_str_at(json, "matchPolicy"), "Exact");
 	k->again = str_eqz(json_str_at(json, "reinvocationPolicy"), "IfNeeded");
-	return hook_selectors_parse(h->arena, json, &k->selectors);
+	k->ignore = str_eqz(json_str_at(json, "failurePolicy"), "Ignore");
+	TRY(hook_selectors_parse(h->arena, json, &k->selectors));
+	if (!json_len(json_get(json, "matchConditions")))
+		return NULL;
+	if (!h->env)
+		h->env = cel_env_admission(CEL_WITH_AUTHORIZER);
+	k->conditions =
+		policy_conditions_compile(h->env, h->arena, json_get(json, "matchConditions"));
+	return NULL;
 }
 
 static struct hooks *hooks_new(const struct obj *o)
@@ -143,6 +158,30 @@ static struct err *hook_dry_run(const struct admission *ad, const struct json *h
 		       STR_ARG(json_str_at(hook, "name")));
 }
 
+static struct err *hook_objects(struct webhook_call *c)
+{
+	struct json *obj = NULL, *old = NULL;
+
+	TRY(hook_view_obj(c->ad, &c->view, c->ad->obj, &obj));
+	TRY(hook_view_obj(c->ad, &c->view, c->ad->old, &old));
+	c->obj = obj;
+	c->old = old;
+	return NULL;
+}
+
+/* Match conditions: all must hold. */
+static struct err *hook_conditions(struct webhook_call *c, const struct hook *k, bool *ret_call)
+{
+	const struct policy_input in = { .view = &c->view, .obj = c->obj, .old = c->old };
+	struct policy_run *r = arena_new_obj(c->ad->rq->arena, struct policy_run);
+	struct str text = STR_EMPTY;
+
+	policy_run_init(r, c->ad, &in, CONDITIONS_BUDGET);
+	if (policy_conditions_match(r, &k->conditions, k->ignore, ret_call, &text) == POLICY_OK)
+		return NULL;
+	return error_forbidden(c->ad->res, c->ad->name, STR_FMT, STR_ARG(text));
+}
+
 /* Fills in the call; *ret_call: it is to be made. */
 static struct err *hook_should_call(struct admission *ad, const struct hook *k,
 				    struct webhook_call *c, bool *ret_call)
@@ -153,18 +192,11 @@ static struct err *hook_should_call(struct admission *ad, const struct hook *k,
 	c->view = hook_match_rules(json_get(k->json, "rules"), ad, k->equivalent, false);
 	if (!c->view.v)
 		return NULL;
-	return hook_selected(ad, &k->selectors, ret_call);
-}
-
-static struct err *hook_objects(struct webhook_call *c)
-{
-	struct json *obj = NULL, *old = NULL;
-
-	TRY(hook_view_obj(c->ad, &c->view, c->ad->obj, &obj));
-	TRY(hook_view_obj(c->ad, &c->view, c->ad->old, &old));
-	c->obj = obj;
-	c->old = old;
-	return NULL;
+	TRY(hook_selected(ad, &k->selectors, ret_call));
+	if (!*ret_call)
+		return NULL;
+	TRY(hook_objects(c));
+	return k->conditions.n ? hook_conditions(c, k, ret_call) : NULL;
 }
 
 /* ---- mutating: one after the other */
@@ -241,7 +273,6 @@ static struct err *mutation_call(struct admission *ad, struct mutation *m, struc
 	struct err *e;
 
 	TRY(hook_dry_run(ad, k->json));
-	TRY(hook_objects(c));
 	c->mutating = true;
 	e = webhook_review(c, &patch);
 	if (!e && patch)
@@ -316,7 +347,6 @@ static struct err *validation_add(struct admission *ad, const struct hooks *h, c
 	if (!call)
 		return NULL;
 	++*index;
-	TRY(hook_objects(&c));
 	v = arena_new_obj(ad->rq->arena, struct validation);
 	v->call = c;
 	**tail = v;
