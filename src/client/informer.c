@@ -661,8 +661,13 @@ void informer_each(const struct informer *inf, struct str ns,
 
 struct informer_index *informer_add_index(struct informer *inf, informer_index_fn fn)
 {
-	struct informer_index *idx = mem_new(struct informer_index);
+	struct informer_index *idx;
 
+	for (idx = inf->indexes; idx; idx = idx->next) {
+		if (idx->fn == fn)
+			return idx;
+	}
+	idx = mem_new(struct informer_index);
 	idx->fn = fn;
 	idx->next = inf->indexes;
 	inf->indexes = idx;
@@ -692,6 +697,12 @@ void informer_index_by_owner(const struct obj *o, void (*emit)(struct str key, v
 
 	if (owner)
 		emit(json_as_str(json_get(owner, "uid")), ctx);
+}
+
+void informer_index_orphans(const struct obj *o, void (*emit)(struct str key, void *ctx), void *ctx)
+{
+	if (!meta_controller(obj_tree(o)))
+		emit(o->ns, ctx);
 }
 
 struct gvr informer_gvr(const struct informer *inf)

@@ -50,8 +50,8 @@ size_t informer_count(const struct informer *inf);
 void informer_each(const struct informer *inf, struct str ns,
 		   bool (*fn)(const struct obj *o, void *ctx), void *ctx);
 /*
- * Index: fn emits the keys under which an object is found (owner uid, node name, ...). Add indexes
- * before the first event (right after informer_new).
+ * Index: fn emits the keys under which an object is found (owner uid, node name, ...). The same fn
+ * is the same index, whoever asks.
  */
 struct informer_index;
 typedef void (*informer_index_fn)(const struct obj *o, void (*emit)(struct str key, void *ctx),
@@ -62,6 +62,9 @@ void informer_index_each(const struct informer_index *idx, struct str key,
 /* An index by controller owner's uid, ready to use. */
 void informer_index_by_owner(const struct obj *o, void (*emit)(struct str key, void *ctx),
 			     void *ctx);
+/* One of those that no controller owns, by namespace. */
+void informer_index_orphans(const struct obj *o, void (*emit)(struct str key, void *ctx),
+			    void *ctx);
 /* What it watches. */
 struct gvr informer_gvr(const struct informer *inf);
 /* Why the last list or watch failed; empty while all is well. Borrowed until the next suspension.

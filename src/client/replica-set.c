@@ -126,13 +126,6 @@ static void replica_sets_route(struct controller *c, const struct obj *o, void *
 	}
 }
 
-static void replica_index_orphans(const struct obj *o, void (*emit)(struct str key, void *ctx),
-				  void *ctx)
-{
-	if (!meta_controller(obj_tree(o)))
-		emit(o->ns, ctx);
-}
-
 /* claiming */
 
 static void replica_unref_obj(void *p)
@@ -518,7 +511,7 @@ struct replica_sets *replica_sets_new(struct loop *l, struct client *c, struct e
 	r->sets = sets;
 	r->members = members;
 	r->by_owner = informer_add_index(members, informer_index_by_owner);
-	r->orphans = informer_add_index(members, replica_index_orphans);
+	r->orphans = informer_add_index(members, informer_index_orphans);
 	r->on_member.event = replica_sets_on_member;
 	informer_add_handler(members, &r->on_member);
 	r->controller = controller_new(l, &opts);
