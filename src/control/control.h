@@ -45,6 +45,9 @@ void root_ca_start(struct control *c);
 void deployment_start(struct control *c);
 void cronjob_start(struct control *c);
 void disruption_start(struct control *c);
+void statefulset_start(struct control *c);
+void daemonset_start(struct control *c);
+void ttl_after_finished_start(struct control *c);
 void endpoints_start(struct control *c);
 void endpointslice_mirroring_start(struct control *c);
 void quota_controller_start(struct control *c);
@@ -60,4 +63,5 @@ void volume_protection_start(struct control *c);
 extern const struct gvr gvr_namespaces, gvr_nodes, gvr_pods, gvr_services, gvr_configmaps,
 	gvr_serviceaccounts, gvr_persistentvolumes, gvr_persistentvolumeclaims, gvr_deployments,
 	gvr_endpoints, gvr_endpointslices, gvr_jobs, gvr_leases, gvr_replicasets,
-	gvr_replicationcontrollers, gvr_storageclasses;
+	gvr_replicationcontrollers, gvr_storageclasses, gvr_controllerrevisions, gvr_statefulsets,
+	gvr_daemonsets;

@@ -24,6 +24,9 @@ static const struct {
 	{ "job", job_start },
 	{ "replicaset", replicaset_start },
 	{ "replicationcontroller", replicationcontroller_start },
+	{ "statefulset", statefulset_start },
+	{ "daemonset", daemonset_start },
+	{ "ttl-after-finished", ttl_after_finished_start },
 	{ "endpoints", endpoints_start },
 	{ "endpointslice", endpointslice_start },
 	{ "endpointslice-mirroring", endpointslice_mirroring_start },
@@ -48,6 +51,9 @@ const struct gvr gvr_persistentvolumes = GVR("", "v1", "persistentvolumes");
 const struct gvr gvr_persistentvolumeclaims = GVR("", "v1", "persistentvolumeclaims");
 const struct gvr gvr_endpointslices = GVR("discovery.k8s.io", "v1", "endpointslices");
 const struct gvr gvr_deployments = GVR("apps", "v1", "deployments");
+const struct gvr gvr_statefulsets = GVR("apps", "v1", "statefulsets");
+const struct gvr gvr_daemonsets = GVR("apps", "v1", "daemonsets");
+const struct gvr gvr_controllerrevisions = GVR("apps", "v1", "controllerrevisions");
 const struct gvr gvr_endpoints = GVR("", "v1", "endpoints");
 const struct gvr gvr_jobs = GVR("batch", "v1", "jobs");
 const struct gvr gvr_leases = GVR("coordination.k8s.io", "v1", "leases");

@@ -55,3 +55,19 @@ struct err *pod_mark_not_ready(struct client *c, struct arena *a, const struct j
 	condition_set(a, status, "Ready", "False", STR_EMPTY, STR_EMPTY, wall_now());
 	return pod_patch_status(c, a, pod, status);
 }
+
+bool pod_toleration_covers(const struct json *toleration, const struct json *taint)
+{
+	struct str effect = json_as_str(json_get(toleration, "effect"));
+	struct str key = json_as_str(json_get(toleration, "key"));
+	struct str op = json_as_str(json_get(toleration, "operator"));
+
+	if (!str_empty(effect) && !str_eq(effect, json_as_str(json_get(taint, "effect"))))
+		return false;
+	if (!str_empty(key) && !str_eq(key, json_as_str(json_get(taint, "key"))))
+		return false;
+	if (str_eqz(op, "Exists"))
+		return true;
+	return !str_empty(key) && str_eq(json_as_str(json_get(toleration, "value")),
+					 json_as_str(json_get(taint, "value")));
+}

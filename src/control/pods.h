@@ -17,3 +17,5 @@ MUST_USE SUSPENDS struct err *pod_mark_disrupted(struct client *c, struct arena 
 /* Sets the condition Ready to False (the node that would say so is silent). */
 MUST_USE SUSPENDS struct err *pod_mark_not_ready(struct client *c, struct arena *a,
 						 const struct json *pod);
+/* Whether the toleration is one of the taint. */
+bool pod_toleration_covers(const struct json *toleration, const struct json *taint);

@@ -26,22 +26,6 @@ struct taint_eviction {
 	struct informer_index *by_node;
 };
 
-static bool taint_tolerated_by(const struct json *toleration, const struct json *taint)
-{
-	struct str effect = json_as_str(json_get(toleration, "effect"));
-	struct str key = json_as_str(json_get(toleration, "key"));
-	struct str op = json_as_str(json_get(toleration, "operator"));
-
-	if (!str_empty(effect) && !str_eq(effect, json_as_str(json_get(taint, "effect"))))
-		return false;
-	if (!str_empty(key) && !str_eq(key, json_as_str(json_get(taint, "key"))))
-		return false;
-	if (str_eqz(op, "Exists"))
-		return true;
-	return !str_empty(key) && str_eq(json_as_str(json_get(toleration, "value")),
-					 json_as_str(json_get(taint, "value")));
-}
-
 /* Seconds that the pod stays with this taint; TOLERATED_FOREVER, or 0 when not at all. */
 static int64_t taint_seconds(const struct json *pod, const struct json *taint)
 {
@@ -51,7 +35,7 @@ static int64_t taint_seconds(const struct json *pod, const struct json *taint)
 	{
 		const struct json *s = json_get(it.val, "tolerationSeconds");
 
-		if (!taint_tolerated_by(it.val, taint))
+		if (!pod_toleration_covers(it.val, taint))
 			continue;
 		if (!s)
 			return TOLERATED_FOREVER;
