@@ -336,13 +336,46 @@ static struct err *gc_owner(struct gc_sync *s, const struct json *ref, enum gc_o
 	return gc_owner_live(s, ref, ret);
 }
 
-static const char *gc_policy(struct gc_sync *s, bool waiting)
+/* In a circle of foreground deletions each would wait for the next: this one blocks nobody. */
+static struct err *gc_unblock(struct gc_sync *s)
 {
-	if (waiting) {
-		gc_graph_each_dependent(&s->gc->graph, meta_uid(s->obj), gc_collect, s);
-		if (s->n_deps)
-			return "Foreground";
+	struct json *refs = json_array(s->arena);
+
+	json_for_each(it, json_at(s->obj, "metadata.ownerReferences"))
+	{
+		struct json *ref = json_copy(s->arena, it.val);
+
+		if (json_bool_at(ref, "blockOwnerDeletion", false))
+			json_set_bool(s->arena, ref, "blockOwnerDeletion", false);
+		json_push(refs, ref);
 	}
+	return gc_patch(s, s->monitor, s->obj,
+			gc_guarded_patch(s->arena, s->obj, "ownerReferences", refs));
+}
+
+static bool gc_in_circle(const struct gc_sync *s)
+{
+	for (size_t i = 0; i < s->n_deps; i++) {
+		if (s->deps[i]->deleting && gc_has_finalizer(obj_tree(s->deps[i]), GC_FOREGROUND))
+			return true;
+	}
+	return false;
+}
+
+static bool gc_blocks(const struct gc_sync *s)
+{
+	json_for_each(it, json_at(s->obj, "metadata.ownerReferences"))
+	{
+		if (json_bool_at(it.val, "blockOwnerDeletion", false))
+			return true;
+	}
+	return false;
+}
+
+static const char *gc_policy(const struct gc_sync *s)
+{
+	if (s->n_deps)
+		return "Foreground";
 	if (gc_has_finalizer(s->obj, GC_ORPHAN))
 		return "Orphan";
 	return gc_has_finalizer(s->obj, GC_FOREGROUND) ? "Foreground" : "Background";
@@ -352,9 +385,13 @@ static struct err *gc_delete(struct gc_sync *s, bool waiting)
 {
 	struct client_delete_opts opts = CLIENT_DELETE_DEFAULT;
 
+	if (waiting)
+		gc_graph_each_dependent(&s->gc->graph, meta_uid(s->obj), gc_collect, s);
+	if (gc_in_circle(s) && gc_blocks(s))
+		return gc_unblock(s); /* the change brings us back */
 	opts.uid = meta_uid(s->obj);
 	opts.rv = meta_rv(s->obj);
-	opts.propagation = gc_policy(s, waiting);
+	opts.propagation = gc_policy(s);
 	log_info(controller_log(s->gc->controller), "deleting an object without owners",
 		 KV_STR("resource", s->monitor->gvr.resource),
 		 KV_STR("namespace", meta_namespace(s->obj)), KV_STR("name", meta_name(s->obj)));

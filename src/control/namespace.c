@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <stdlib.h>
+
 #include "api/meta.h"
 #include "api/obj.h"
 #include "base/arena.h"
@@ -32,18 +34,57 @@ struct namespace_controller {
 	struct map retries; /* name -> pause in ms, as a pointer */
 };
 
+struct namespace_texts {
+	struct str *v;
+	size_t n, cap;
+};
+
 /* One pass over one namespace. */
 struct namespace_pass {
 	struct client *client;
 	struct arena *arena;
 	struct str ns;
 	struct discovery found;
-	struct buf remaining;  /* "pods. has 2 resource instances" */
-	struct buf finalizers; /* "ex.io/f in 1 resource instances" */
-	struct buf failures;
+	struct namespace_texts remaining;  /* "pods. has 2 resource instances" */
+	struct namespace_texts finalizers; /* "ex.io/f in 1 resource instances" */
+	struct namespace_texts failures;
 	struct map counts; /* finalizer -> number, as a pointer */
 	bool pods_left;
 };
+
+/* texts for the conditions, in an order that does not change from pass to pass */
+
+static void namespace_add_text(struct namespace_pass *p, struct namespace_texts *t, struct str text)
+{
+	if (t->n == t->cap) {
+		size_t cap = t->cap ? t->cap * 2 : 16;
+		struct str *v = arena_array(p->arena, cap, sizeof(*v));
+
+		if (t->n)
+			memcpy(v, t->v, t->n * sizeof(*v));
+		t->v = v;
+		t->cap = cap;
+	}
+	t->v[t->n++] = text;
+}
+
+static int namespace_cmp_text(const void *x, const void *y)
+{
+	return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+static struct str namespace_text(struct namespace_pass *p, const char *prefix,
+				 const struct namespace_texts *t)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	if (t->n)
+		qsort(t->v, t->n, sizeof(*t->v), namespace_cmp_text);
+	buf_addz(&b, prefix);
+	for (size_t i = 0; i < t->n; i++)
+		buf_addf(&b, "%s" STR_FMT, i ? ", " : "", STR_ARG(t->v[i]));
+	return buf_to_arena(&b, p->arena);
+}
 
 /* content */
 
@@ -115,9 +156,9 @@ static struct err *namespace_empty_resource(struct namespace_pass *p, const stru
 	json_for_each(it, items) namespace_count_finalizers(p, it.val);
 	if (str_empty(r->gvr.group) && str_eqz(r->gvr.resource, "pods"))
 		p->pods_left = true;
-	buf_addf(&p->remaining, "%s" STR_FMT ". has %zu resource instances",
-		 p->remaining.n ? ", " : "",
-		 STR_ARG(gr_format(p->arena, r->gvr.group, r->gvr.resource)), n);
+	namespace_add_text(p, &p->remaining,
+			   arena_fmt(p->arena, STR_FMT "." STR_FMT " has %zu resource instances",
+				     STR_ARG(r->gvr.resource), STR_ARG(r->gvr.group), n));
 	return NULL;
 }
 
@@ -131,8 +172,7 @@ static struct err *namespace_try_resource(struct namespace_pass *p, const struct
 	if (err_is(e, ERR_CANCELED) || err_is(e, ERR_TIMEOUT))
 		return e;
 	if (!err_is(e, ERR_NOT_FOUND) && !err_is(e, ERR_METHOD_NOT_ALLOWED))
-		buf_addf(&p->failures, "%s" STR_FMT, p->failures.n ? ", " : "",
-			 STR_ARG(err_msg(e)));
+		namespace_add_text(p, &p->failures, arena_str(p->arena, err_msg(e)));
 	err_ignore(e, "told in the conditions");
 	return NULL;
 }
@@ -154,8 +194,9 @@ static struct err *namespace_empty(struct namespace_pass *p)
 		}
 	}
 	map_for_each(e, &p->counts)
-		buf_addf(&p->finalizers, "%s" STR_FMT " in %zu resource instances",
-			 p->finalizers.n ? ", " : "", STR_ARG(e->key), (size_t)(uintptr_t)e->val);
+		namespace_add_text(p, &p->finalizers,
+				   arena_fmt(p->arena, STR_FMT " in %zu resource instances",
+					     STR_ARG(e->key), (size_t)(uintptr_t)e->val));
 	return NULL;
 }
 
@@ -174,11 +215,6 @@ static struct str namespace_discovery_text(struct namespace_pass *p)
 			 STR_ARG(p->found.failures[i].group_version),
 			 STR_ARG(p->found.failures[i].message));
 	return buf_to_arena(&b, p->arena);
-}
-
-static struct str namespace_text(struct namespace_pass *p, const char *prefix, const struct buf *b)
-{
-	return arena_fmt(p->arena, "%s" STR_FMT, prefix, STR_ARG(buf_str(b)));
 }
 
 /* Each row: a condition, whether it holds, and its two reasons and messages. */
@@ -298,9 +334,6 @@ static struct err *namespace_sync(void *ctx, struct arena *a, struct str key)
 		return NULL;
 	}
 	e = namespace_pass_run(nc, &p);
-	buf_fini(&p.remaining);
-	buf_fini(&p.finalizers);
-	buf_fini(&p.failures);
 	map_fini(&p.counts);
 	if (e && err_is(e, ERR_NOT_FOUND)) {
 		err_ignore(e, "it is gone");
