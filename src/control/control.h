@@ -48,6 +48,8 @@ void disruption_start(struct control *c);
 void statefulset_start(struct control *c);
 void daemonset_start(struct control *c);
 void ttl_after_finished_start(struct control *c);
+void expiry_start(struct control *c);
+void token_cleaner_start(struct control *c);
 void endpoints_start(struct control *c);
 void endpointslice_mirroring_start(struct control *c);
 void quota_controller_start(struct control *c);

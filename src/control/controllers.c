@@ -27,6 +27,8 @@ static const struct {
 	{ "statefulset", statefulset_start },
 	{ "daemonset", daemonset_start },
 	{ "ttl-after-finished", ttl_after_finished_start },
+	{ "expiry", expiry_start },
+	{ "token-cleaner", token_cleaner_start },
 	{ "endpoints", endpoints_start },
 	{ "endpointslice", endpointslice_start },
 	{ "endpointslice-mirroring", endpointslice_mirroring_start },
