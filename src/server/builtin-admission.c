@@ -23,6 +23,7 @@ static struct admission_plugin *const plugins[] = {
 	&csr_restriction_plugin,
 	&default_ingress_class_plugin,
 	&pod_topology_plugin,
+	&pod_resize_plugin,
 };
 
 void builtin_admission_init(struct apiserver *s)

@@ -22,6 +22,7 @@ extern struct admission_plugin csr_signing_plugin;
 extern struct admission_plugin csr_restriction_plugin;
 extern struct admission_plugin default_ingress_class_plugin;
 extern struct admission_plugin pod_topology_plugin;
+extern struct admission_plugin pod_resize_plugin;
 
 void builtin_admission_init(struct apiserver *s);
 /* What plugins keep in memory of classes, limits and quotas. SUSPENDS */

@@ -317,3 +317,24 @@ def test_topology_of_the_node_comes_to_the_pod(api, ns):
                                                "target": {"kind": "Node", "name": "topo"}})
     assert api.get(ns + "/pods/free").json["metadata"]["labels"] == want
     api.delete("/api/v1/nodes/topo")
+
+
+def test_pods_grow_no_further_than_their_node(api, ns):
+    node = {"metadata": {"name": "small"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi",
+                                                                 "pods": "9"}}}
+    api.ok("POST", "/api/v1/nodes", node)
+    base = ns + "/pods"
+    api.ok("POST", base, pod("p", {"requests": {"cpu": "1"}}, nodeName="small"))
+
+    def resize(**requests):
+        return api.request("PATCH", base + "/p/resize", {"spec": {"containers": [
+            {"name": "c", "resources": {"requests": requests}}]}},
+            headers={"Content-Type": "application/strategic-merge-patch+json"})
+    try:
+        assert resize(cpu="2").status == 200
+        r = resize(cpu="2500m")
+        assert text(r) == ('pods "p" is forbidden: node didn\'t have enough allocatable resources: '
+                           "cpu, requested: 2500, allocatable: 2000")
+        assert r.json["details"]["causes"] == [{"reason": "NodeCapacity"}]
+    finally:
+        api.delete("/api/v1/nodes/small")
