@@ -78,6 +78,9 @@ static struct err *create_prepare(struct api_request *rq, struct json *obj)
 		json_delz(obj, "status");
 	if (rq->res->strategy->prepare_create)
 		TRY(rq->res->strategy->prepare_create(rq, obj));
+	/* what has a status shows it from the start */
+	if (!rq->res->custom && subresource_find(rq->v, STR("status")))
+		json_sub(rq->arena, obj, "status");
 	metadata_validate(rq, obj, &e);
 	object_validate(rq, obj, NULL, &e);
 	if (rq->res->strategy->validate)

@@ -65,6 +65,17 @@ static enum propagation delete_propagation(const struct api_request *rq, const s
 	return rq->res->strategy->orphan_by_default ? PROPAGATION_ORPHAN : PROPAGATION_BACKGROUND;
 }
 
+/* Children that stay are news to who deletes a Job. */
+static void delete_warn(struct api_request *rq, const struct json *obj)
+{
+	if (rq->opt.propagation == PROPAGATION_UNSET && str_eqz(rq->res->kind, "Job") &&
+	    !rq->res->custom && !meta_has_finalizer(obj, STR("orphan")) &&
+	    !meta_has_finalizer(obj, STR("foregroundDeletion")))
+		request_warn(rq, "child pods are preserved by default when jobs are deleted; set "
+				 "propagationPolicy=Background to remove them or set "
+				 "propagationPolicy=Orphan to suppress this warning");
+}
+
 static void delete_set_finalizers(struct api_request *rq, struct json *obj)
 {
 	enum propagation p = delete_propagation(rq, obj);
@@ -117,6 +128,7 @@ static void delete_plan(struct api_request *rq, struct json *obj, bool *ret_gone
 			*ret_change = true;
 		}
 	} else {
+		delete_warn(rq, obj);
 		delete_set_finalizers(rq, obj);
 		delete_stamp(rq, obj, grace);
 		if (st->deleting)

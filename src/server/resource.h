@@ -117,6 +117,7 @@ struct strategy {
 	bool delete_returns_obj; /* 200 with the object instead of a Status */
 	bool orphan_by_default;
 	bool virtual_kind; /* never stored: create answers by itself (reviews) */
+	bool status_alone; /* with a status neither labels nor annotations change */
 	bool keeps_status; /* a status sent on create is kept (Node) */
 
 	/* What a subresource that is neither status nor scale may change: takes the rest of obj

@@ -37,6 +37,8 @@ static struct str scale_selector(struct api_request *rq, const struct json *obj,
 
 	if (!json_is(v, JSON_OBJECT))
 		return json_as_str(v);
+	if (str_eqz(rq->res->kind, "ReplicationController"))
+		return selector_format(rq->arena, label_selector_from_map(rq->arena, v));
 	e = label_selector_from_json(rq->arena, v, &sel);
 	if (e) {
 		err_ignore(e, "a stored selector was validated before");

@@ -150,6 +150,15 @@ static void job_defaults(struct api_request *rq, struct json *obj)
 }
 
 /* Unless asked not to, the server makes up the selector: by the Job's uid. */
+/* A Job without labels has those of its Pods. */
+static void job_default_labels(struct arena *a, struct json *obj)
+{
+	const struct json *labels = json_at(obj, "spec.template.metadata.labels");
+
+	if (json_len(labels) && !json_len(meta_labels(obj)))
+		json_set(a, json_sub(a, obj, "metadata"), "labels", json_copy(a, labels));
+}
+
 static struct err *job_prepare_create(struct api_request *rq, struct json *obj)
 {
 	static const struct {
@@ -163,8 +172,10 @@ static struct err *job_prepare_create(struct api_request *rq, struct json *obj)
 	struct json *spec = json_sub(a, obj, "spec"), *labels, *match;
 
 	json_sub(a, obj, "status");
-	if (json_bool_at(spec, "manualSelector", false))
+	if (json_bool_at(spec, "manualSelector", false)) {
+		job_default_labels(a, obj);
 		return NULL;
+	}
 	labels = json_sub(a, json_sub(a, json_sub(a, spec, "template"), "metadata"), "labels");
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (!json_get(labels, rows[i].label))
@@ -174,6 +185,7 @@ static struct err *job_prepare_create(struct api_request *rq, struct json *obj)
 	match = json_sub(a, json_sub(a, spec, "selector"), "matchLabels");
 	if (!json_get(match, rows[0].label))
 		json_set_str(a, match, rows[0].label, meta_uid(obj));
+	job_default_labels(a, obj);
 	return NULL;
 }
 

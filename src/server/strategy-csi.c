@@ -79,7 +79,6 @@ const struct strategy csidriver_strategy = {
 	.validate = csidriver_validate,
 	.validate_update = csidriver_validate_update,
 	.needs_rv = true,
-	.generation = true,
 	.delete_returns_obj = true,
 	.cell = csidriver_cell,
 };
@@ -90,7 +89,18 @@ static void csinode_cell(struct arena *a, const struct json *obj, struct str col
 	cell_int(a, cells, (int64_t)json_len(json_at(obj, "spec.drivers")));
 }
 
+/* Go writes a list that is not there as null. */
+static void csinode_defaults(struct api_request *rq, struct json *obj)
+{
+	json_for_each(it, json_at(obj, "spec.drivers"))
+	{
+		if (json_is(it.val, JSON_OBJECT) && !json_get(it.val, "topologyKeys"))
+			json_set(rq->arena, it.val, "topologyKeys", json_null(rq->arena));
+	}
+}
+
 const struct strategy csinode_strategy = {
+	.set_defaults = csinode_defaults,
 	.validate = csinode_validate,
 	.validate_update = csinode_validate_update,
 	.needs_rv = true,
@@ -120,6 +130,7 @@ static struct err *volumeattachment_prepare_create(struct api_request *rq, struc
 }
 
 const struct strategy volumeattachment_strategy = {
+	.status_alone = true,
 	.prepare_create = volumeattachment_prepare_create,
 	.validate = volumeattachment_validate,
 	.validate_update = volumeattachment_validate_update,

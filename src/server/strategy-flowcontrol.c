@@ -39,6 +39,7 @@ static void flowschema_defaults(struct api_request *rq, struct json *obj)
 }
 
 const struct strategy flowschema_strategy = {
+	.status_alone = true,
 	.generation = true,
 	.set_defaults = flowschema_defaults,
 	.validate = flowschema_validate,
@@ -95,6 +96,7 @@ static void prioritylevel_defaults(struct api_request *rq, struct json *obj)
 }
 
 const struct strategy prioritylevel_strategy = {
+	.status_alone = true,
 	.generation = true,
 	.set_defaults = prioritylevel_defaults,
 	.validate = prioritylevel_validate,

@@ -157,6 +157,8 @@ static void hpa_defaults(struct api_request *rq, struct json *obj)
 	default_int(a, spec, "minReplicas", 1);
 	if (!str_eqz(rq->v->version, "v2"))
 		return;
+	if (json_is(json_get(obj, "status"), JSON_OBJECT) && !json_at(obj, "status.currentMetrics"))
+		json_set(a, json_get(obj, "status"), "currentMetrics", json_null(a));
 	if (!json_len(json_get(spec, "metrics"))) {
 		m = json_object(a);
 		json_set_str(a, m, "type", STR("Resource"));
@@ -177,10 +179,11 @@ static struct err *hpa_prepare_create(struct api_request *rq, struct json *obj)
 {
 	struct json *status = json_sub(rq->arena, obj, "status");
 
-	json_set_int(rq->arena, status, "currentReplicas", 0);
 	json_set_int(rq->arena, status, "desiredReplicas", 0);
 	if (str_eqz(rq->v->version, "v2"))
 		json_set(rq->arena, status, "currentMetrics", json_null(rq->arena));
+	else
+		json_set_int(rq->arena, status, "currentReplicas", 0);
 	return NULL;
 }
 

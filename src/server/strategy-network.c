@@ -203,6 +203,7 @@ static struct err *servicecidr_prepare_create(struct api_request *rq, struct jso
 }
 
 const struct strategy servicecidr_strategy = {
+	.status_alone = true,
 	.prepare_create = servicecidr_prepare_create,
 	.validate = servicecidr_validate,
 	.validate_update = servicecidr_validate_update,

@@ -17,12 +17,38 @@
 
 #define ROLE_LABEL "node-role.kubernetes.io/"
 
+/* Members that Go writes also when they say nothing. */
+static void node_status_defaults(struct arena *a, struct json *obj)
+{
+	static const char *const info[] = {
+		"machineID",      "systemUUID",       "bootID",
+		"kernelVersion",  "osImage",          "containerRuntimeVersion",
+		"kubeletVersion", "kubeProxyVersion", "operatingSystem",
+		"architecture",
+	};
+	struct json *status = json_get(obj, "status"), *port;
+
+	if (!status)
+		status = json_sub(a, obj, "status");
+	if (!json_is(status, JSON_OBJECT))
+		return;
+	if (!json_get(status, "daemonEndpoints")) {
+		port = json_sub(a, json_sub(a, status, "daemonEndpoints"), "kubeletEndpoint");
+		json_set_int(a, port, "Port", 0);
+	}
+	if (json_get(status, "nodeInfo"))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(info); i++)
+		json_set_str(a, json_sub(a, status, "nodeInfo"), info[i], STR_EMPTY);
+}
+
 /* podCIDR is podCIDRs' first. */
 static void node_defaults(struct api_request *rq, struct json *obj)
 {
 	struct json *spec = json_get(obj, "spec");
 	struct str cidr;
 
+	node_status_defaults(rq->arena, obj);
 	if (!json_is(spec, JSON_OBJECT))
 		return;
 	cidr = json_str_at(spec, "podCIDR");

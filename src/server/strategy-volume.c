@@ -25,6 +25,32 @@ static struct err *volume_prepare_create(struct api_request *rq, struct json *ob
 	return NULL;
 }
 
+static void pv_phase_stamp(struct api_request *rq, struct json *obj)
+{
+	json_set_str(rq->arena, json_sub(rq->arena, obj, "status"), "lastPhaseTransitionTime",
+		     wall_format(rq->arena, rq->now));
+}
+
+static struct err *pv_prepare_create(struct api_request *rq, struct json *obj)
+{
+	TRY(volume_prepare_create(rq, obj));
+	pv_phase_stamp(rq, obj);
+	return NULL;
+}
+
+/* Who changes the phase may say since when it has that one. */
+static struct err *pv_prepare_update(struct api_request *rq, struct json *obj,
+				     const struct json *old)
+{
+	static const char *const since = "status.lastPhaseTransitionTime";
+
+	if (request_is_status(rq) &&
+	    !str_eq(json_str_at(obj, "status.phase"), json_str_at(old, "status.phase")) &&
+	    valid_same(json_at(obj, since), json_at(old, since)))
+		pv_phase_stamp(rq, obj);
+	return NULL;
+}
+
 static const struct {
 	const char *mode, *abbrev;
 } access_modes[] = {
@@ -250,7 +276,8 @@ static void pv_validate_update(struct api_request *rq, const struct json *obj,
 
 const struct strategy pv_strategy = {
 	.delete_returns_obj = true,
-	.prepare_create = volume_prepare_create,
+	.prepare_create = pv_prepare_create,
+	.prepare_update = pv_prepare_update,
 	.validate = pv_validate,
 	.validate_update = pv_validate_update,
 	.cell = pv_cell,

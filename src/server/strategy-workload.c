@@ -14,6 +14,7 @@
 #include "server/server.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/valid.h"
 #include "server/workload.h"
 #include "json/json.h"
 
@@ -152,12 +153,37 @@ static struct err *statefulset_prepare_create(struct api_request *rq, struct jso
 	return status_zero(rq, obj, members);
 }
 
+#define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
+
+/* The API counts the changes of a DaemonSet's template in an annotation, for clients of old. */
+static void daemonset_generation(struct arena *a, struct json *obj, int64_t n)
+{
+	struct json *ann = json_sub(a, json_sub(a, obj, "metadata"), "annotations");
+
+	json_set_str(a, ann, TEMPLATE_GENERATION, arena_fmt(a, "%lld", (long long)n));
+}
+
 static struct err *daemonset_prepare_create(struct api_request *rq, struct json *obj)
 {
 	static const char *const members[] = { "currentNumberScheduled", "numberMisscheduled",
 					       "desiredNumberScheduled", "numberReady", NULL };
 
+	daemonset_generation(rq->arena, obj, 1);
 	return status_zero(rq, obj, members);
+}
+
+static struct err *daemonset_prepare_update(struct api_request *rq, struct json *obj,
+					    const struct json *old)
+{
+	const struct json *was = json_get(meta_annotations(old), TEMPLATE_GENERATION);
+	int64_t n = 0;
+
+	if (rq->subres || !str_to_i64(json_as_str(was), &n))
+		return NULL;
+	if (!valid_same(json_at(obj, "spec.template"), json_at(old, "spec.template")))
+		n++;
+	daemonset_generation(rq->arena, obj, n);
+	return NULL;
 }
 
 /* Tables */
@@ -254,6 +280,7 @@ const struct strategy daemonset_strategy = {
 	.generation = true,
 	.set_defaults = daemonset_defaults,
 	.prepare_create = daemonset_prepare_create,
+	.prepare_update = daemonset_prepare_update,
 	.validate = daemonset_validate,
 	.validate_update = daemonset_validate_update,
 	.cell = workload_cell,

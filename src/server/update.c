@@ -102,7 +102,7 @@ static void update_isolate(struct update *u)
 
 		status = json_get(u->obj, "status");
 		u->obj = json_copy(a, u->old);
-		if (!rq->res->custom)
+		if (!rq->res->custom && !rq->res->strategy->status_alone)
 			update_keep_marks(u, sent);
 		if (status)
 			json_set(a, u->obj, "status", json_copy(a, status));
