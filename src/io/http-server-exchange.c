@@ -478,6 +478,11 @@ bool http_responded(const struct http_exchange *x)
 	return x->responded;
 }
 
+uint64_t http_response_length(const struct http_exchange *x)
+{
+	return x->length;
+}
+
 void http_observe(struct http_exchange *x, struct http_observer *o)
 {
 	list_push_back(&x->observers, &o->link);

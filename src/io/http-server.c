@@ -86,6 +86,38 @@ static void http_server_stop_listening(struct http_server *s)
 	}
 }
 
+/* what there is, for people */
+
+static const char *const http_phase_names[] = {
+	[HTTP_HANDSHAKE] = "handshake", [HTTP_HEADER] = "header", [HTTP_IDLE] = "idle",
+	[HTTP_BUSY] = "busy",           [HTTP_LINGER] = "linger",
+};
+
+static void http_exchange_dump(const struct http_exchange *x)
+{
+	fprintf(stderr, "  exchange stream=%d %s" STR_FMT " " STR_FMT " queued=%zu responded=%d\n",
+		(int)x->stream_id, x->push ? "push " : "", STR_ARG(x->req.method),
+		STR_ARG(str_sub(x->req.path, 0, 200)), x->queued, x->responded);
+}
+
+void http_server_dump(const struct http_server *s)
+{
+	const struct http_conn *c;
+	const struct http_exchange *x;
+
+	fprintf(stderr, "connections: %zu handlers run\n", s->n_fibers);
+	list_for_each(c, &s->conns, link) {
+		fprintf(stderr, "connection %s %s peer=" STR_FMT " out=%zu exchanges=%zu%s\n",
+			c->codec == &http_codec_h2   ? "h2"
+			: c->codec == &http_codec_h1 ? "h1"
+						     : "-",
+			http_phase_names[c->phase], STR_ARG(stream_peer_address(c->st)), c->out.n,
+			c->n_exchanges, c->blocked ? " blocked" : "");
+		list_for_each(x, &c->exchanges, link)
+			http_exchange_dump(x);
+	}
+}
+
 /* lifecycle */
 
 struct http_server *http_server_new(struct loop *l, const struct http_server_opts *opts)

@@ -61,6 +61,8 @@ void http_server_set_tls(struct http_server *s, const struct tls_config *tls);
  * queued); other exchanges may finish until deadline ms.
  */
 SUSPENDS void http_server_drain(struct http_server *s, int64_t ms);
+/* One line per connection and exchange on standard error. */
+void http_server_dump(const struct http_server *s);
 /* From a fiber it SUSPENDS until the handlers, which are canceled, ended (drain with 0 ms). */
 struct http_server *http_server_free(struct http_server *s);
 
@@ -83,6 +85,9 @@ void http_respond_v(struct http_exchange *x, int status, const char *content_typ
 void http_respond_blobs(struct http_exchange *x, int status, const char *content_type,
 			struct blob *const *parts, size_t n);
 bool http_responded(const struct http_exchange *x);
+/* The body's length once the head is decided; HTTP_LENGTH_UNKNOWN for a stream. */
+#define HTTP_LENGTH_UNKNOWN UINT64_MAX
+uint64_t http_response_length(const struct http_exchange *x);
 /* A Content-Length set before is kept (HTTP/1.1: no chunks). */
 void http_respond_stream(struct http_exchange *x, int status, const char *content_type);
 MUST_USE SUSPENDS struct err *http_body_write(struct http_exchange *x, struct str data);

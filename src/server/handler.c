@@ -2,7 +2,7 @@
 
 /*
  * One exchange, step by step:
- *     path -> authenticate -> authorize -> (delegate | other path | resource)
+ *     path -> authenticate -> its turn (flow.h) -> authorize -> (delegate | other path | resource)
  *     resource: route -> negotiate -> options -> the verb
  */
 
@@ -16,15 +16,15 @@
 #include "server/audit.h"
 #include "server/engine.h"
 #include "server/errors.h"
+#include "server/flow.h"
 #include "server/impersonate.h"
 #include "server/metrics.h"
 #include "server/request.h"
 #include "server/respond.h"
 #include "server/server.h"
 
-#define MAX_IN_FLIGHT 4000
-#define DRAIN_MAX     (64 * 1024)
-#define DRAIN_MS      500
+#define DRAIN_MAX (64 * 1024)
+#define DRAIN_MS  500
 
 void apiserver_add_path(struct apiserver *s, struct path_handler *h)
 {
@@ -148,8 +148,6 @@ static struct err *handler_run(struct api_request *rq)
 {
 	struct delegate *d;
 
-	TRY(path_parse(rq, rq->http->method, rq->http->path));
-	TRY(handler_who(rq));
 	TRY(authorize(rq));
 	list_for_each(d, &rq->server->delegates, link) {
 		if (d->claims(d, rq))
@@ -165,19 +163,49 @@ static struct err *handler_run(struct api_request *rq)
 	return handler_verb(rq);
 }
 
-/* Each request holds a fiber: past the limit clients are asked to come back. */
-static struct err *handler_limited(struct api_request *rq)
+/* ?timeout= of the client's (options.c says what is wrong with one), but no longer than ours. */
+static struct mono handler_limit_time(const struct api_request *rq)
 {
-	struct apiserver *s = rq->server;
+	struct str text = http_query_find(&rq->http->query, "timeout");
+	int64_t ms = rq->server->opts.request_timeout_s * 1000, ns;
+
+	if (duration_parse_go(text, &ns) && ns > 0 && ns / NS_PER_MS < ms)
+		ms = MAX(ns / NS_PER_MS, (int64_t)1);
+	return fiber_limit_ms(ms);
+}
+
+static struct err *handler_timed(struct api_request *rq)
+{
+	struct mono old;
 	struct err *e;
 
-	if (s->in_flight >= MAX_IN_FLIGHT)
-		return err_retry_after(
-			err_new(ERR_TOO_MANY_REQUESTS, "too many requests, please try again later"),
-			1);
-	s->in_flight++;
+	if (flow_is_long_running(rq))
+		return handler_run(rq);
+	old = handler_limit_time(rq);
 	e = handler_run(rq);
-	s->in_flight--;
+	if (err_is(e, ERR_TIMEOUT) && mono_now().ns >= fiber_deadline().ns) {
+		err_ignore(e, "it says where, which is not for clients");
+		e = err_new(ERR_TIMEOUT,
+			    "Timeout: request did not complete within the allotted timeout");
+	}
+	fiber_restore_deadline(old);
+	return e;
+}
+
+/* Who asks, whether it is their turn, and then all the rest. */
+static struct err *handler_admitted(struct api_request *rq)
+{
+	struct flow_ticket ticket;
+	bool admitted;
+	struct err *e;
+
+	TRY(path_parse(rq, rq->http->method, rq->http->path));
+	TRY(handler_who(rq));
+	TRY(flow_enter(rq, &ticket, &admitted));
+	if (!admitted)
+		return NULL;
+	e = handler_timed(rq);
+	flow_leave(rq->server, &ticket);
 	return e;
 }
 
@@ -217,8 +245,8 @@ struct err *handler_serve(struct http_exchange *x, void *server)
 	rq->audit_id = handler_audit_id(rq);
 	http_set_header(x, "Audit-Id", rq->audit_id);
 	http_set_header(x, "Cache-Control", STR("no-cache, private"));
-	metrics_observe(rq);
-	e = handler_limited(rq);
+	metrics_track(rq);
+	e = handler_admitted(rq);
 	if (e) {
 		handler_drain(rq);
 		respond_error(rq, e);

@@ -150,6 +150,26 @@ static struct err *health_handle(struct path_handler *h UNUSED, struct api_reque
 	return NULL;
 }
 
+/* Each check as a gauge. */
+static struct err *slis_handle(struct path_handler *h UNUSED, struct api_request *rq)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_addz(&b, "# HELP kubernetes_healthcheck [STABLE] The result of one health check.\n"
+		     "# TYPE kubernetes_healthcheck gauge\n");
+	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
+		for (size_t k = 0; k < ARRAY_LEN(endpoints); k++) {
+			if (checks[i].endpoints & endpoints[k].bit)
+				buf_addf(&b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n",
+					 checks[i].name, endpoints[k].path,
+					 checks[i].ok(rq->server));
+		}
+	}
+	respond_text(rq, 200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+		     buf_str(&b));
+	return NULL;
+}
+
 static const struct {
 	const char *key, *val;
 } version_rows[] = {
@@ -215,6 +235,7 @@ static struct path_handler handlers[] = {
 	{ .path = "/healthz*", .handle = health_handle },
 	{ .path = "/livez*", .handle = health_handle },
 	{ .path = "/readyz*", .handle = health_handle },
+	{ .path = "/metrics/slis", .handle = slis_handle },
 	{ .path = "/.well-known/openid-configuration", .handle = issuer_handle },
 	{ .path = "/openid/v1/jwks", .handle = jwks_handle },
 };

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/main.h"
-#include "server/metrics.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -25,13 +24,16 @@
 #include "server/authz.h"
 #include "server/bootstrap.h"
 #include "server/builtin-admission.h"
+#include "server/flow.h"
 #include "server/handler.h"
+#include "server/metrics.h"
 #include "server/resources.h"
 #include "server/respond.h"
 #include "server/server.h"
 #include "server/service-cidr.h"
 #include "server/tokens.h"
 #include "server/watch.h"
+#include "server/zpages.h"
 
 #define MAX_LISTEN 16
 #define DRAIN_MS   1000
@@ -39,7 +41,9 @@
 static const char usage[] =
 	"usage: isoplane apiserver --data-dir DIR --listen ADDR:PORT [--kubeconfig FILE]\n"
 	"           [--service-cidr CIDR] [--advertise ADDR:PORT] [--listen-fd N]... [--history "
-	"SECONDS]\n";
+	"SECONDS]\n"
+	"           [--max-requests-inflight N] [--max-mutating-requests-inflight N]\n"
+	"           [--request-timeout DURATION] [--access-log]\n";
 
 struct flags {
 	struct apiserver_opts opts;
@@ -47,6 +51,37 @@ struct flags {
 	int fds[MAX_LISTEN];
 	bool debug;
 };
+
+static bool flag_limit(struct str v, unsigned *ret)
+{
+	int64_t n;
+
+	if (!str_to_i64(v, &n) || n < 1 || n > 100000)
+		return false;
+	*ret = (unsigned)n;
+	return true;
+}
+
+/* How much at once, and for how long. */
+static bool flags_limits(struct flags *f, int argc, char **argv, int *i)
+{
+	struct apiserver_opts *o = &f->opts;
+	struct str v;
+	int64_t ns;
+
+	if (str_eqz(str_from(argv[*i]), "--access-log"))
+		return o->access_log = true;
+	if (flag_value(argc, argv, i, "--max-requests-inflight", &v))
+		return flag_limit(v, &o->max_read_only);
+	if (flag_value(argc, argv, i, "--max-mutating-requests-inflight", &v))
+		return flag_limit(v, &o->max_mutating);
+	if (!flag_value(argc, argv, i, "--request-timeout", &v))
+		return false;
+	if (!duration_parse_go(v, &ns) || ns < NS_PER_SEC || ns > 86400 * NS_PER_SEC)
+		return false;
+	o->request_timeout_s = ns / NS_PER_SEC;
+	return true;
+}
 
 static bool flags_one(struct flags *f, int argc, char **argv, int *i)
 {
@@ -72,7 +107,8 @@ static bool flags_one(struct flags *f, int argc, char **argv, int *i)
 		f->debug = str_eqz(v, "debug");
 		return true;
 	}
-	return flag_value(argc, argv, i, "--data-dir", &o->data_dir) ||
+	return flags_limits(f, argc, argv, i) ||
+	       flag_value(argc, argv, i, "--data-dir", &o->data_dir) ||
 	       flag_value(argc, argv, i, "--kubeconfig", &o->kubeconfig) ||
 	       flag_value(argc, argv, i, "--service-cidr", &o->service_cidr) ||
 	       flag_value(argc, argv, i, "--advertise", &o->advertise) ||
@@ -83,6 +119,9 @@ static bool flags_parse(struct flags *f, int argc, char **argv)
 {
 	f->opts.service_cidr = STR("10.96.0.0/16");
 	f->opts.audit.max_size_mb = 100;
+	f->opts.max_read_only = 400;
+	f->opts.max_mutating = 200;
+	f->opts.request_timeout_s = 60;
 	f->opts.listen = f->listen;
 	f->opts.listen_fds = f->fds;
 	for (int i = 1; i < argc; i++) {
@@ -292,8 +331,10 @@ static struct err *server_start(struct apiserver *s, int *ret_port)
 	s->watches = watch_cache_new(s);
 	builtin_admission_init(s);
 	s->authz = authz_new(s);
+	s->flow = flow_new(s);
+	s->metrics = metrics_new(s);
 	health_init(s);
-	metrics_init(s);
+	zpages_init(s);
 	TRY(start_http(s));
 	TRY(start_listening(s, ret_port));
 	if (str_empty(s->opts.advertise) && *ret_port)
@@ -310,7 +351,7 @@ static struct err *server_start(struct apiserver *s, int *ret_port)
 
 struct server_run {
 	struct apiserver *s;
-	struct signal_source term, intr;
+	struct signal_source term, intr, usr1;
 	struct waitq stop;
 	bool stopping;
 };
@@ -329,6 +370,15 @@ static void run_on_term(struct signal_source *src, int signo UNUSED)
 static void run_on_intr(struct signal_source *src, int signo UNUSED)
 {
 	run_on_signal(container_of(src, struct server_run, intr));
+}
+
+/* The fibers have their own. */
+static void run_on_usr1(struct signal_source *src, int signo UNUSED)
+{
+	struct server_run *r = container_of(src, struct server_run, usr1);
+
+	if (r->s->http)
+		http_server_dump(r->s->http);
 }
 
 static struct err *run_serve(struct server_run *r)
@@ -369,11 +419,14 @@ static struct err *run_main(void *arg)
 	waitq_init(&r.stop);
 	r.term.fn = run_on_term;
 	r.intr.fn = run_on_intr;
+	r.usr1.fn = run_on_usr1;
 	signal_source_add(s->loop, &r.term, SIGTERM);
 	signal_source_add(s->loop, &r.intr, SIGINT);
+	signal_source_add(s->loop, &r.usr1, SIGUSR1);
 	e = run_serve(&r);
 	signal_source_del(&r.term);
 	signal_source_del(&r.intr);
+	signal_source_del(&r.usr1);
 	/* the process ends here: what is durable is durable, the rest is the kernel's */
 	return e;
 }

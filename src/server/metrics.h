@@ -2,14 +2,23 @@
 #pragma once
 
 /*
- * /metrics, /metrics/slis, /statusz and /flagz: what upstream's dashboards and alerts look for,
- * under upstream's names. A request costs one look-up of its series; objects in store are counted
- * by the store anyway.
+ * What the server counts, for /metrics: requests by what they asked for (counters, times, sizes),
+ * watch events by resource, and what other modules know. A series is found once per request and
+ * counted by pointer.
  */
+
+#include "base/base.h"
+#include "base/str.h"
 
 struct api_request;
 struct apiserver;
+struct metrics;
+struct resource;
+struct resource_version;
 
-void metrics_init(struct apiserver *s);
-/* Called first of all; the rest is learned when the response is decided. */
-void metrics_observe(struct api_request *rq);
+struct metrics *metrics_new(struct apiserver *s);
+/* Counts the request until its exchange ends, and writes its line of the access log. */
+void metrics_track(struct api_request *rq);
+/* The counter of a resource's watch events; lives as long as the server. */
+uint64_t *metrics_watch_events(struct apiserver *s, const struct resource *res,
+			       const struct resource_version *v);

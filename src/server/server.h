@@ -19,9 +19,11 @@ struct audit_trail;
 struct authn;
 struct authz;
 struct err;
+struct flow;
 struct http_server;
 struct json;
 struct loop;
+struct metrics;
 struct registry;
 struct selector;
 struct tls_config;
@@ -40,6 +42,9 @@ struct apiserver_opts {
 	int64_t history_s; /* how long watches can resume and pages go on; 0: the store's default */
 	const int *listen_fds;
 	size_t n_listen_fds;
+	unsigned max_read_only, max_mutating; /* requests running at once */
+	int64_t request_timeout_s;
+	bool access_log;
 	struct audit_opts audit;
 	struct authn_opts authn;
 };
@@ -69,7 +74,8 @@ struct apiserver {
 	struct http_server *http;
 	struct tls_config *kubelet_tls; /* client side, trusts the cluster's CA */
 	bool ready;
-	unsigned in_flight;  /* requests being handled */
+	struct flow *flow;
+	struct metrics *metrics;
 	struct arena *arena; /* lives as long as the server */
 	/* private */
 	struct list admission; /* admission.h */

@@ -24,6 +24,7 @@
 #include "io/fiber.h"
 #include "io/http-server.h"
 #include "server/engine.h"
+#include "server/metrics.h"
 #include "server/object.h"
 #include "server/request.h"
 #include "server/server.h"
@@ -77,6 +78,7 @@ struct watcher {
 	struct str ns, name;
 	enum output_form form;
 	enum include_object include;
+	uint64_t *counter; /* of events sent */
 	struct str form_version;
 	struct rev seen;
 	bool bookmarks, feeding, paused, ending, closed, busy;
@@ -236,6 +238,7 @@ static bool watch_send(struct watcher *w, enum watch_type type, const struct obj
 		watch_send_error(w, e);
 		return false;
 	}
+	++*w->counter;
 	room = http_push_blob(&w->push, b);
 	blob_unref(b);
 	return room;
@@ -394,6 +397,7 @@ static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 		.form_version = arena_str(a, rq->out.form_version),
 		.seen = { rq->opt.rv },
 		.bookmarks = rq->opt.bookmarks,
+		.counter = metrics_watch_events(rq->server, rq->res, rq->v),
 		.busy = true,
 	};
 	w->push.writable = watch_writable;

@@ -455,8 +455,10 @@ static void commit_done(void *p)
 	pthread_mutex_lock(&m->mutex);
 	m->posted--;
 	pthread_mutex_unlock(&m->mutex);
-	if (!m->closed)
+	if (!m->closed) {
 		m->compacted = b->compacted;
+		store_count_sync(&m->base);
+	}
 	list_for_each_safe(req, tmp, &b->reqs, link) {
 		list_unlink(&req->link);
 		if (req->rc)

@@ -166,6 +166,15 @@ static struct rev lmdb_oldest(const struct store *s)
 	return (struct rev){ m->compacted };
 }
 
+static uint64_t lmdb_file_bytes(const struct store *s)
+{
+	const struct lmdb *m = (const void *)s;
+	struct stat st;
+	int fd;
+
+	return mdb_env_get_fd(m->env, &fd) || fstat(fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
+}
+
 /* ---- snapshots ---- */
 
 struct snapshot {
@@ -405,6 +414,7 @@ static const struct store_engine_ops lmdb_ops = {
 	.history = lmdb_history,
 	.oldest = lmdb_oldest,
 	.snapshot = lmdb_snapshot,
+	.file_bytes = lmdb_file_bytes,
 	.close = lmdb_close,
 };
 

@@ -23,6 +23,7 @@ struct store_engine_ops {
 			       void (*fn)(const struct store_event *ev, void *ctx), void *ctx);
 	struct rev (*oldest)(const struct store *s);
 	struct err *(*snapshot)(struct store *s, int fd); /* SUSPENDS */
+	uint64_t (*file_bytes)(const struct store *s);
 	void (*close)(struct store *s);
 };
 
@@ -36,6 +37,7 @@ struct store {
 	struct map counts;    /* resource -> struct store_counter */
 	struct list lagging;  /* watches with a backlog: struct lagging */
 	struct task catch_up;
+	struct store_stats stats;
 };
 
 /* For engines. */
@@ -48,4 +50,5 @@ void store_deliver(struct store *s, const struct store_event *ev);
 /* After the events of some commits: rev is the last of them. */
 void store_delivered(struct store *s, struct rev rev);
 void store_saw(struct store *s, struct rev rev);
+void store_count_sync(struct store *s);
 MUST_USE struct err *store_expired(struct rev from, struct rev oldest);

@@ -40,6 +40,10 @@ struct lagging {
 	struct store_watch *w;
 };
 
+const double store_time_bounds[STORE_TIMES_N] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8,
+						  1,     1.25,  1.5,  2,   3,   4,   5,   6,
+						  8,     10,    15,   20,  30,  45,  60 };
+
 /* ---- for engines ---- */
 
 static void catch_up_run(struct task *t);
@@ -203,6 +207,11 @@ void store_saw(struct store *s, struct rev rev)
 		s->seen = rev;
 }
 
+void store_count_sync(struct store *s)
+{
+	s->stats.syncs++;
+}
+
 struct err *store_expired(struct rev from, struct rev oldest)
 {
 	return err_new(ERR_EXPIRED, "too old resource version: %llu (%llu)",
@@ -249,14 +258,42 @@ uint64_t store_count(struct store *s, struct str resource)
 	return c ? (uint64_t)c->n : 0;
 }
 
+static void count_commit(struct store *s, struct mono start, const struct err *e)
+{
+	int64_t ns = mono_now().ns - start.ns;
+	size_t i = 0;
+
+	if (e) {
+		s->stats.failed += !err_is(e, ERR_CONFLICT);
+		return;
+	}
+	while (i < STORE_TIMES_N && (double)ns > store_time_bounds[i] * 1e9)
+		i++;
+	if (i < STORE_TIMES_N)
+		s->stats.times[i]++;
+	s->stats.commits++;
+	s->stats.commit_ns += (uint64_t)ns;
+}
+
 struct err *store_commit(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
 			 size_t *ret_failed)
 {
+	struct mono start = mono_now();
+	struct err *e;
+
 	for (size_t i = 0; i < n; i++) {
 		TRY(key_check(&ops[i].key));
 		ops[i].result = NULL;
 	}
-	return s->ops->commit(s, ops, n, ret_rev, ret_failed);
+	e = s->ops->commit(s, ops, n, ret_rev, ret_failed);
+	count_commit(s, start, e);
+	return e;
+}
+
+void store_get_stats(const struct store *s, struct store_stats *ret)
+{
+	*ret = s->stats;
+	ret->file_bytes = s->ops->file_bytes(s);
 }
 
 struct rev store_rev(const struct store *s)

@@ -145,6 +145,20 @@ MUST_USE struct err *store_watch_start(struct store *s, struct store_watch *w, s
 /* Safe on a zeroed or already cancelled one. */
 void store_watch_cancel(struct store_watch *w);
 
+/* counting */
+#define STORE_TIMES_N 23
+extern const double store_time_bounds[STORE_TIMES_N]; /* seconds */
+
+struct store_stats {
+	uint64_t commits;              /* transactions that became durable */
+	uint64_t failed;               /* that could not; unmet expectations are none of these */
+	uint64_t syncs;                /* of the disk */
+	uint64_t times[STORE_TIMES_N]; /* commits by how long they took, not cumulative */
+	uint64_t commit_ns;            /* all of them */
+	uint64_t file_bytes;
+};
+void store_get_stats(const struct store *s, struct store_stats *ret);
+
 /* keeping */
 /* Consistent copy while running, written from the present position of fd. */
 MUST_USE SUSPENDS struct err *store_snapshot(struct store *s, int fd);

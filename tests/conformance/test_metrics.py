@@ -62,7 +62,8 @@ def test_what_runs_now(api):
     text = scrape(api)
     # this very request
     assert find(text, "apiserver_current_inflight_requests", request_kind="readOnly") >= 1
-    assert find(text, "apiserver_current_inflight_requests", request_kind="mutating") == 0
+    # the most of the last second
+    assert find(text, "apiserver_current_inflight_requests", request_kind="mutating") <= 200
     for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds",
                  "process_start_time_seconds"):
         assert find(text, name) > 0
@@ -71,7 +72,7 @@ def test_what_runs_now(api):
 def test_others(api):
     assert b'kubernetes_healthcheck{name="etcd",type="readyz"} 1' in api.get("/metrics/slis").body
     assert b"apiserver statusz" in api.get("/statusz").body
-    assert b"data-dir=" in api.get("/flagz").body
+    assert b"data-dir:" in api.get("/flagz").body
 
 
 def test_unknown_names_make_no_series(api):
