@@ -57,6 +57,7 @@ void endpointslice_start(struct control *c);
 void node_lifecycle_start(struct control *c);
 void taint_eviction_start(struct control *c);
 void pod_gc_start(struct control *c);
+void ephemeral_volume_start(struct control *c);
 void volume_binder_start(struct control *c);
 void volume_provisioner_start(struct control *c);
 void volume_protection_start(struct control *c);

@@ -33,6 +33,7 @@ static const struct {
 	{ "endpointslice", endpointslice_start },
 	{ "endpointslice-mirroring", endpointslice_mirroring_start },
 	{ "resource-quota", quota_controller_start },
+	{ "ephemeral-volume", ephemeral_volume_start },
 	{ "volume-binder", volume_binder_start },
 	{ "volume-provisioner", volume_provisioner_start },
 	{ "volume-protection", volume_protection_start },

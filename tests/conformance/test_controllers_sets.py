@@ -252,3 +252,34 @@ def test_ttl_after_finished(ns):
     wait_for("finished", finish)
     assert job["spec"]["ttlSecondsAfterFinished"] == 1
     wait_for("deleted", lambda: ns.get("jobs", "done") is None)
+
+
+def test_ephemeral_volume(ns):
+    def pod(name):
+        return ns.create("pods", {"metadata": {"name": name}, "spec": {
+            "containers": [{"name": "c", "image": "a"}], "volumes": [{
+                "name": "scratch", "ephemeral": {"volumeClaimTemplate": {
+                    "metadata": {"labels": {"x": "y"}}, "spec": {
+                        "accessModes": ["ReadWriteOnce"], "storageClassName": "none",
+                        "resources": {"requests": {"storage": "1Mi"}}}}}}]}})
+
+    made = pod("p")
+    claim = wait_for("claim", lambda: ns.get("persistentvolumeclaims", "p-scratch"))
+    assert claim["metadata"]["labels"] == {"x": "y"}
+    assert claim["metadata"]["ownerReferences"] == [{
+        "apiVersion": "v1", "kind": "Pod", "name": "p", "uid": made["metadata"]["uid"],
+        "controller": True, "blockOwnerDeletion": True}]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1Mi"
+    # one that is there already and belongs to nobody is left alone
+    ns.create("persistentvolumeclaims", {"metadata": {"name": "q-scratch"}, "spec": claim["spec"]})
+    pod("q")
+    event = wait_for("event", lambda: [e for e in ns.list("events")
+                                       if e["reason"] == "FailedBinding" and
+                                       e["involvedObject"]["name"] == "q"])[0]
+    assert event["message"] == (
+        f"ephemeral volume scratch: PVC {ns.name}/q-scratch was not created for pod "
+        f"{ns.name}/q (pod is not owner)")
+    ns.delete("pods", "p")
+    wait_for("the claim goes with the Pod", lambda: (
+        (c := ns.get("persistentvolumeclaims", "p-scratch")) is None or
+        c["metadata"].get("deletionTimestamp")))
