@@ -49,6 +49,14 @@ static void default_str(struct arena *a, struct json *obj, const char *key, cons
 		json_set_str(a, obj, key, str_from(val));
 }
 
+/* Go's clients write the number 0 when they mean none. */
+static bool service_has_target(const struct json *port)
+{
+	const struct json *t = json_get(port, "targetPort");
+
+	return json_as_int(t, 0) || !str_empty(json_as_str(t));
+}
+
 static void service_default_ports(struct arena *a, struct json *spec)
 {
 	json_for_each(it, json_get(spec, "ports"))
@@ -56,7 +64,7 @@ static void service_default_ports(struct arena *a, struct json *spec)
 		if (!json_is(it.val, JSON_OBJECT))
 			continue;
 		default_str(a, it.val, "protocol", "TCP");
-		if (!json_get(it.val, "targetPort"))
+		if (!service_has_target(it.val))
 			json_set_int(a, it.val, "targetPort", json_int_at(it.val, "port", 0));
 	}
 }
