@@ -407,16 +407,15 @@ static void cel_check_call(struct checker *c, struct cel_node *n)
 
 /* ---- literals of lists, maps and structs */
 
-static const struct cel_type *cel_check_join(struct checker *c, const struct cel_node *n,
-					     const struct cel_type *prev,
+/* Mixed literals are dyn here; cel_validate() refuses those that it should. */
+static const struct cel_type *cel_check_join(struct checker *c, const struct cel_type *prev,
 					     const struct cel_type *cur)
 {
 	if (!prev)
 		return cur;
 	if (cel_type_assign(c->subst, prev, cur))
 		return cel_type_general(prev, cur);
-	cel_check_mismatch(c, n, prev, cur);
-	return cel_check_error();
+	return cel_check_dyn();
 }
 
 /* The type inside an optional element. */
@@ -439,9 +438,8 @@ static void cel_check_list(struct checker *c, struct cel_node *n)
 		struct cel_node *e = n->args[i];
 
 		cel_check_node(c, e);
-		elem = cel_check_join(c, e, elem,
-				      n->optional && n->optional[i] ? cel_check_unwrap(c, e)
-								    : e->type);
+		elem = cel_check_join(
+			c, elem, n->optional && n->optional[i] ? cel_check_unwrap(c, e) : e->type);
 	}
 	n->type = cel_type_new(c->arena, CEL_LIST, elem ? elem : cel_subst_fresh(c->subst), NULL);
 }
@@ -454,11 +452,10 @@ static void cel_check_map(struct checker *c, struct cel_node *n)
 		struct cel_node *k = n->args[i], *v = n->args[i + 1];
 
 		cel_check_node(c, k);
-		key = cel_check_join(c, k, key, k->type);
+		key = cel_check_join(c, key, k->type);
 		cel_check_node(c, v);
-		val = cel_check_join(c, v, val,
-				     n->optional && n->optional[i] ? cel_check_unwrap(c, v)
-								   : v->type);
+		val = cel_check_join(
+			c, val, n->optional && n->optional[i] ? cel_check_unwrap(c, v) : v->type);
 	}
 	if (!key) {
 		key = cel_subst_fresh(c->subst);
@@ -687,21 +684,60 @@ static void cel_validate_call(struct cel_prog *p, struct cel_node *n, struct cel
 	(void)p;
 }
 
-void cel_validate(struct cel_prog *p, struct cel_node *n, struct cel_issues *is)
+static const struct cel_type *cel_validate_elem(const struct cel_node *n, uint32_t i)
+{
+	const struct cel_type *t = n->args[i]->type;
+
+	return n->optional && n->optional[i] && t->kind == CEL_OPTIONAL ? t->a : t;
+}
+
+/* Literals of lists and maps have one type of element, but for the arguments of format(). */
+static void cel_validate_mixed(struct cel_prog *p, const struct cel_node *n, uint32_t from,
+			       uint32_t step, struct cel_issues *is)
+{
+	const struct cel_type *first, *t;
+
+	for (uint32_t i = from + step; i < n->n_args; i += step) {
+		first = cel_validate_elem(n, from);
+		t = cel_validate_elem(n, i);
+		if (cel_type_equal(first, t))
+			continue;
+		cel_issue_add(is, n->args[i]->pos,
+			      "expected type '" STR_FMT "' but found '" STR_FMT "'",
+			      STR_ARG(cel_type_text(p->arena, first)),
+			      STR_ARG(cel_type_text(p->arena, t)));
+		return;
+	}
+}
+
+static void cel_validate_at(struct cel_prog *p, struct cel_node *n, struct cel_issues *is,
+			    bool exempt)
 {
 	if (!n || n->check_done)
 		return;
 	n->check_done = true;
 	if (n->kind == CEL_N_CALL)
 		cel_validate_call(p, n, is);
-	cel_validate(p, n->target, is);
+	if (n->kind == CEL_N_LIST && !exempt)
+		cel_validate_mixed(p, n, 0, 1, is);
+	if (n->kind == CEL_N_MAP && !exempt) {
+		cel_validate_mixed(p, n, 0, 2, is);
+		cel_validate_mixed(p, n, 1, 2, is);
+	}
+	cel_validate_at(p, n->target, is, exempt);
+	exempt |= n->kind == CEL_N_CALL && n->fn && str_eqz(n->fn->name, "format");
 	for (uint32_t i = 0; i < n->n_args; i++)
-		cel_validate(p, n->args[i], is);
+		cel_validate_at(p, n->args[i], is, exempt);
 	if (!n->fold)
 		return;
-	cel_validate(p, n->fold->range, is);
-	cel_validate(p, n->fold->init, is);
-	cel_validate(p, n->fold->cond, is);
-	cel_validate(p, n->fold->step, is);
-	cel_validate(p, n->fold->result, is);
+	cel_validate_at(p, n->fold->range, is, exempt);
+	cel_validate_at(p, n->fold->init, is, exempt);
+	cel_validate_at(p, n->fold->cond, is, exempt);
+	cel_validate_at(p, n->fold->step, is, exempt);
+	cel_validate_at(p, n->fold->result, is, exempt);
+}
+
+void cel_validate(struct cel_prog *p, struct cel_node *n, struct cel_issues *is)
+{
+	cel_validate_at(p, n, is, false);
 }

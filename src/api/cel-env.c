@@ -222,6 +222,11 @@ static int64_t cel_schema_min_size(const struct schema *s, int depth)
 	return n;
 }
 
+int64_t cel_schema_size(const struct schema *s)
+{
+	return cel_schema_min_size(s, 0);
+}
+
 static int64_t cel_schema_string_max(const struct schema *s)
 {
 	int64_t n = 0;

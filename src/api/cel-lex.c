@@ -228,8 +228,9 @@ static size_t cel_lex_bad(struct str s, size_t i, struct cel_issues *is)
 		while (end < s.n && s.p[end] != '\n' && s.p[end] != '\r' &&
 		       !(s.p[end] == '\\' && !cel_lex_escape(s, end)))
 			end++;
-		if (end < s.n)
-			end++;
+		end = MIN(end + (end < s.n && s.p[end] == '\\' ? 2 : 1), s.n);
+	} else if (strchr("=&|", s.p[i])) {
+		end = MIN(end + 1, s.n); /* half an operator, and what came instead of the rest */
 	} else {
 		while (end < s.n && ((unsigned char)s.p[end] & 0xc0) == 0x80)
 			end++;

@@ -69,6 +69,9 @@ struct cel_node {
 	struct cel_size *size;
 };
 
+/* The least that a value of the schema takes in JSON. */
+int64_t cel_schema_size(const struct schema *s);
+
 /* ---- issues: errors of parsing and checking */
 
 struct cel_issue {

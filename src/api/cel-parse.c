@@ -386,6 +386,13 @@ static struct cel_node *cel_parse_name(struct parser *p)
 	return cel_parse_macro(p, n);
 }
 
+static bool cel_tok_starts(enum cel_tok k)
+{
+	return (k >= CEL_T_INT && k <= CEL_T_IDENT) || (k >= CEL_T_TRUE && k <= CEL_T_NULL) ||
+	       k == CEL_T_LBRACKET || k == CEL_T_LBRACE || k == CEL_T_LPAREN || k == CEL_T_DOT ||
+	       k == CEL_T_MINUS || k == CEL_T_NOT;
+}
+
 static struct cel_node *cel_parse_primary(struct parser *p)
 {
 	const struct cel_token *t = p->tok;
@@ -394,6 +401,9 @@ static struct cel_node *cel_parse_primary(struct parser *p)
 	if (t->kind == CEL_T_LPAREN) {
 		p->tok++;
 		n = cel_parse_expr(p);
+		if (!p->failed && p->tok->kind == CEL_T_EOF)
+			return cel_parse_fail(p, p->tok->pos,
+					      "Syntax error: missing ')' at '<EOF>'");
 		cel_parse_expect(p, CEL_T_RPAREN, "')'");
 		return n;
 	}
@@ -413,8 +423,10 @@ static struct cel_node *cel_parse_primary(struct parser *p)
 		n->lit = t->kind == CEL_T_NULL ? cel_null() : cel_val_bool(t->kind == CEL_T_TRUE);
 		return n;
 	}
-	return cel_parse_unexpected(p, t->kind == CEL_T_EOF ? "mismatched" : "extraneous",
-				    start_set);
+	/* ANTLR drops one token when that helps */
+	return cel_parse_unexpected(
+		p, t->kind != CEL_T_EOF && cel_tok_starts(t[1].kind) ? "extraneous" : "mismatched",
+		start_set);
 }
 
 /* ---- members: a.b, a.f(), a[0] */
@@ -650,11 +662,8 @@ struct cel_node *cel_parse(struct arena *a, struct str text, struct cel_issues *
 	}
 	p.tok = cel_lex(a, text, is, &n_tokens);
 	n = cel_parse_expr(&p);
-	if (!p.failed && p.tok->kind != CEL_T_EOF) {
-		bool starts = p.tok->kind == CEL_T_IDENT || p.tok->kind == CEL_T_STRING ||
-			      p.tok->kind == CEL_T_INT;
-
-		cel_parse_unexpected(&p, starts ? "mismatched" : "extraneous", "<EOF>");
-	}
+	if (!p.failed && p.tok->kind != CEL_T_EOF)
+		cel_parse_unexpected(&p, p.tok[1].kind == CEL_T_EOF ? "extraneous" : "mismatched",
+				     "<EOF>");
 	return is->total ? NULL : n;
 }

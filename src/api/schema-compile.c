@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "api/cel-rules.h"
 #include "api/regex.h"
 #include "api/schema-data.h"
 #include "base/arena.h"
@@ -414,8 +415,10 @@ const struct schema *schema_ref(const struct schema *s)
 
 const struct schema *schema_unref(const struct schema *s)
 {
-	if (s && --s->root->refs == 0)
+	if (s && --s->root->refs == 0) {
+		cel_rules_free(s->root->rules);
 		arena_free(s->root->arena);
+	}
 	return NULL;
 }
 

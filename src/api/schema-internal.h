@@ -94,6 +94,7 @@ struct schema_root {
 	bool builtin;
 	struct arena *arena;
 	struct schema_registry *registry; /* for $ref; may be NULL */
+	struct cel_rules *rules;          /* of a CRD; may be NULL */
 };
 
 struct schema {

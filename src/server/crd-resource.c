@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "api/cel-rules.h"
 #include "api/gvk.h"
 #include "api/meta.h"
 #include "api/schema.h"
@@ -166,6 +167,7 @@ static struct err *crd_make_schema(struct schema_registry *types, struct arena *
 			return NULL;
 		}
 	TRY(schema_compile(types, openapi, STR("spec.validation.openAPIV3Schema"), &s));
+	cel_rules_compile(s, openapi, STR_EMPTY, NULL);
 	v->schema = s;
 	arena_defer(a, crd_unref_schema, s);
 	return NULL;

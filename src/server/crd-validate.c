@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 
+#include "api/cel-rules.h"
 #include "api/meta.h"
 #include "api/names.h"
 #include "api/print.h"
@@ -249,6 +250,8 @@ static void crd_check_version(const struct crd_check *c, const struct json *v, s
 		cause_required(c->e, crd_path(c, own, "schema.openAPIV3Schema"), NULL);
 	} else {
 		crd_take_causes(c, schema_compile(c->types, schema, at, &s));
+		if (s)
+			cel_rules_compile(s, schema, at, c->e);
 		schema_unref(s);
 	}
 	if (json_at(v, "subresources.scale"))

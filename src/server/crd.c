@@ -170,26 +170,11 @@ static void crd_defaults(struct api_request *rq, struct json *obj)
 		json_set_str(rq->arena, names, "listKind", arena_cat(rq->arena, kind, STR("List")));
 }
 
-/* Rules in CEL are kept but not evaluated: better said than found out. */
-static void crd_warn_rules(struct api_request *rq, const struct json *v)
-{
-	json_for_each(it, v)
-	{
-		if (str_eqz(it.key, "x-kubernetes-validations")) {
-			request_warn(rq, "x-kubernetes-validations: this server does not evaluate "
-					 "validation rules");
-			return;
-		}
-		crd_warn_rules(rq, it.val);
-	}
-}
-
 static struct err *crd_prepare_create(struct api_request *rq, struct json *obj)
 {
 	json_delz(obj, "status");
 	crd_set_names_status(rq->server, rq->arena, obj, rq->now);
 	crd_add_stored_version(rq->arena, obj);
-	crd_warn_rules(rq, json_at(obj, "spec.versions"));
 	return NULL;
 }
 

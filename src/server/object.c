@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/object.h"
 
+#include "api/cel-rules.h"
 #include "api/gvk.h"
 #include "api/schema.h"
 #include "base/arena.h"
@@ -91,6 +92,15 @@ void object_default(struct api_request *rq, struct json *obj)
 		rq->res->strategy->set_defaults(rq, obj);
 }
 
+static void object_check_rules(struct api_request *rq, const struct schema *schema,
+			       const struct json *obj, const struct json *old, struct err **e)
+{
+	struct json *warnings = json_array(rq->arena);
+
+	cel_rules_validate(rq->arena, schema, obj, old, warnings, e);
+	json_for_each(it, warnings) request_warn(rq, STR_FMT, STR_ARG(json_as_str(it.val)));
+}
+
 void object_validate(struct api_request *rq, const struct json *obj, const struct json *old,
 		     struct err **e)
 {
@@ -98,6 +108,8 @@ void object_validate(struct api_request *rq, const struct json *obj, const struc
 
 	if (schema)
 		schema_validate_update(rq->arena, schema, obj, old, STR_EMPTY, e);
+	if (schema && rq->res->custom && cel_rules_exist(schema))
+		object_check_rules(rq, schema, obj, old, e);
 }
 
 bool object_is_current(const struct resource *res, const struct resource_version *v,
