@@ -673,6 +673,8 @@ static void cel_validate_call(struct cel_prog *p, struct cel_node *n, struct cel
 	struct cel_val v;
 	int64_t ns;
 
+	if (n->fn && str_eqz(n->fn->name, "format"))
+		cel_format_check(p->arena, n, is);
 	if (!n->fn || !arg || arg->kind != CEL_N_LITERAL || arg->lit.kind != CEL_STRING)
 		return;
 	if (str_eqz(n->fn->name, "duration") && !cel_duration_parse(arg->lit.s, &ns))
@@ -681,7 +683,6 @@ static void cel_validate_call(struct cel_prog *p, struct cel_node *n, struct cel
 		cel_issue_add(is, arg->pos, "invalid timestamp argument");
 	if (str_eqz(n->fn->name, "matches") && !n->regex)
 		cel_issue_add(is, arg->pos, "invalid matches argument");
-	(void)p;
 }
 
 static const struct cel_type *cel_validate_elem(const struct cel_node *n, uint32_t i)

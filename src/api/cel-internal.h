@@ -75,6 +75,8 @@ const struct cel_type *cel_subst_fresh(struct cel_subst *m);
 /* Parameters of a signature become fresh ones, the same for the same letter. */
 const struct cel_type *cel_type_instance(struct cel_subst *m, const struct cel_type *t,
 					 const struct cel_type **fresh);
+/* As type() values and messages name it: without parameters. */
+struct str cel_type_name(struct arena *a, const struct cel_type *t);
 /* A copy that needs nothing of where t lives, schemas excepted. */
 const struct cel_type *cel_type_copy(struct arena *a, const struct cel_type *t);
 const struct cel_type *cel_type_general(const struct cel_type *x, const struct cel_type *y);

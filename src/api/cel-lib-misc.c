@@ -173,15 +173,16 @@ static struct cel_val cel_find_all(struct cel_ctx *c, const struct regex *r, str
 				   int64_t limit)
 {
 	struct cel_list *l = cel_list_new(c->arena, 4);
-	size_t at = 0, from, to;
+	size_t at = 0, from, to, end = SIZE_MAX; /* of the match before */
 
 	while ((limit < 0 || (int64_t)l->n < limit) && at <= s.n &&
 	       regex_find(r, s, at, &from, &to)) {
 		if (!cel_charge_bytes(c, sizeof(struct cel_val)))
 			break;
-		/* an empty match right after the one before does not count */
-		if (to > from || !l->n || from > at || at == 0)
+		/* nothing right behind a match is no match */
+		if (to > from || from != end)
 			cel_list_add(c->arena, l, cel_val_str(str_sub(s, from, to)));
+		end = to;
 		at = to > from ? to : to + MAX(cel_utf8_offset(str_skip(s, MIN(to, s.n)), 1), 1);
 	}
 	return cel_list_val(l);

@@ -92,6 +92,8 @@ static const char *cel_url_parse(struct arena *a, struct str text, struct cel_ur
 	if (str_cut(&s, '?', &head))
 		u->query = s;
 	s = head;
+	if (s.n && s.p[0] != '/' && u->scheme.n)
+		return NULL; /* opaque */
 	if (!s.n || s.p[0] != '/')
 		return "invalid URI for request";
 	if ((u->scheme.n || !str_has_prefix(s, STR("///"))) && str_has_prefix(s, STR("//"))) {

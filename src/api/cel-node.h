@@ -193,6 +193,7 @@ struct cel_prog {
 	struct regex **regexes;
 	size_t n_regexes, cap_regexes;
 	uint64_t uses;     /* variables' slots, as bits */
+	struct str broken; /* why it cannot be instantiated */
 	bool env_borrowed; /* the environment owns the program */
 };
 
@@ -201,5 +202,7 @@ void cel_check(struct cel_prog *p, struct cel_issues *is);
 void cel_cost_estimate(struct cel_prog *p);
 /* Literals that cannot be what they are passed to: upstream's AST validators. */
 void cel_validate(struct cel_prog *p, struct cel_node *n, struct cel_issues *is);
+/* A format string and its arguments, both literals, that do not fit. */
+void cel_format_check(struct arena *a, const struct cel_node *n, struct cel_issues *is);
 struct regex *cel_prog_regex(struct cel_prog *p, struct str pattern, struct arena *a,
 			     struct str *ret_why);

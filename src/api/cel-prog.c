@@ -37,6 +37,11 @@ struct cel_cost cel_prog_cost(const struct cel_prog *p)
 	return p->cost;
 }
 
+struct str cel_prog_broken(const struct cel_prog *p)
+{
+	return p->broken;
+}
+
 bool cel_prog_uses(const struct cel_prog *p, const char *var)
 {
 	for (size_t i = 0; i < p->env->n_vars; i++)
@@ -108,6 +113,8 @@ static void cel_fold_constants(struct cel_ctx *c, struct cel_node *n)
 	if (!cel_const_container(n) && (n->kind != CEL_N_CALL || !cel_const_call(n)))
 		return;
 	v = cel_eval_node(c, n);
+	if (v.kind == CEL_ERROR && n->kind == CEL_N_CALL && !c->broken.n)
+		c->broken = v.s;
 	if (v.kind == CEL_ERROR)
 		return;
 	if (v.kind == CEL_LIST) /* never grown in place */
@@ -145,6 +152,7 @@ static void cel_compile_here(void *arg)
 		return;
 	cel_cost_estimate(p);
 	cel_fold_constants(&c, p->root);
+	p->broken = c.broken;
 }
 
 struct cel_prog *cel_compile(struct cel_env *e, struct arena *a, struct str expr,

@@ -356,6 +356,10 @@ static void rules_compile_rule(struct compile *c, struct cel_env *e, const struc
 	} else if (!cel_type_is(cel_prog_type(r->prog), CEL_BOOL)) {
 		r->error = STR("cel expression must evaluate to a bool");
 		r->prog = NULL;
+	} else if (cel_prog_broken(r->prog).n) {
+		r->error = arena_fmt(c->r->arena, "program instantiation failed: " STR_FMT,
+				     STR_ARG(cel_prog_broken(r->prog)));
+		r->prog = NULL;
 	} else {
 		r->uses_old = cel_prog_uses(r->prog, "oldSelf");
 	}
@@ -376,6 +380,9 @@ static struct str rules_compile_message(struct compile *c, struct cel_env *e, st
 				 STR_ARG(why));
 	if (!cel_type_is(cel_prog_type(p), CEL_STRING))
 		return STR("messageExpression must evaluate to a string");
+	if (cel_prog_broken(p).n)
+		return arena_fmt(c->a, "messageExpression instantiation failed: " STR_FMT,
+				 STR_ARG(cel_prog_broken(p)));
 	r->message_prog = p;
 	return STR_EMPTY;
 }

@@ -163,6 +163,25 @@ struct str cel_type_text(struct arena *a, const struct cel_type *t)
 	return buf_to_arena(&b, a);
 }
 
+struct str cel_type_name(struct arena *a, const struct cel_type *t)
+{
+	switch (t->kind) {
+	case CEL_LIST:
+	case CEL_MAP:
+	case CEL_TYPE:
+	case CEL_OPTIONAL:
+		return str_from(kind_names[t->kind]);
+	case CEL_NULL:
+		return STR("null_type");
+	case CEL_TIMESTAMP:
+		return STR("google.protobuf.Timestamp");
+	case CEL_DURATION:
+		return STR("google.protobuf.Duration");
+	default:
+		return cel_type_text(a, t);
+	}
+}
+
 /* ---- signatures of the function tables */
 
 struct arena *cel_static_arena(void)

@@ -425,6 +425,14 @@ static const struct json *cel_json_find(struct cel_ctx *c, const struct json *j,
 
 /* ---- elements */
 
+/* An object with declared fields, not a map. */
+static bool cel_struct_like(const struct cel_val *v)
+{
+	const struct schema *s = v->q;
+
+	return s && s->n_props;
+}
+
 bool cel_map_find_field(struct cel_ctx *c, const struct cel_val *m, struct str name,
 			struct cel_val *ret)
 {
@@ -436,8 +444,8 @@ bool cel_map_find_field(struct cel_ctx *c, const struct cel_val *m, struct str n
 		return cel_map_find(c, m, &k, ret);
 	}
 	j = cel_json_find(c, m->p, name);
-	if (!j)
-		return false;
+	if (!j || (cel_struct_like(m) && json_is_null(j)))
+		return false; /* a null field of an object is as good as none */
 	*ret = cel_json_member(c->arena, m, name, j);
 	return true;
 }
@@ -448,8 +456,15 @@ bool cel_map_find(struct cel_ctx *c, const struct cel_val *m, const struct cel_v
 	const struct cel_map *made = m->p;
 	size_t i;
 
-	if (m->rep == CEL_REP_JSON)
-		return k->kind == CEL_STRING && cel_map_find_field(c, m, k->s, ret);
+	if (m->rep == CEL_REP_JSON) {
+		struct str name = k->s;
+
+		if (k->kind != CEL_STRING)
+			return false;
+		if (c && cel_struct_like(m) && !cel_name_unescape(c->arena, k->s, &name))
+			return false;
+		return cel_map_find_field(c, m, name, ret);
+	}
 	i = cel_map_index(made, (size_t)m->q, k);
 	if (i == (size_t)m->q)
 		return false;
@@ -501,6 +516,8 @@ bool cel_iter_next(struct cel_ctx *c, struct cel_iter *it, struct cel_val *ret_k
 			return true;
 		}
 		*ret_key = cel_val_str(it->json.key);
+		if (cel_struct_like(v) && cel_name_escape(c->arena, it->json.key, &ret_key->s))
+			ret_key->kind = CEL_STRING;
 		*ret_val = cel_json_member(c->arena, v, it->json.key, it->json.val);
 		return true;
 	}

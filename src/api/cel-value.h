@@ -27,6 +27,7 @@ struct cel_ctx {
 	uint64_t cost, limit, bytes;
 	bool exceeded;
 	const struct cel_node *node; /* of the call that runs */
+	struct str broken;           /* the first constant that is none */
 };
 
 #define CEL_MAX_BYTES (UINT64_C(64) << 20)

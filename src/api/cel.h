@@ -136,6 +136,11 @@ struct cel_prog *cel_compile(struct cel_env *e, struct arena *a, struct str expr
 			     struct str *ret_issues);
 struct cel_prog *cel_prog_ref(struct cel_prog *p);
 struct cel_prog *cel_prog_unref(struct cel_prog *p);
+/*
+ * Upstream's second step may fail too, on constants that do not convert: int('x'). Empty, or the
+ * text that belongs behind "program instantiation failed: ".
+ */
+struct str cel_prog_broken(const struct cel_prog *p);
 /* The type of its result. */
 const struct cel_type *cel_prog_type(const struct cel_prog *p);
 /* The static estimate. */
