@@ -468,6 +468,15 @@ static void rules_compile_own(struct compile *c, struct cel_rules_node *n, const
 	}
 	if (c->schema_e)
 		return;
+	e[0] = rules_env(n->s, n->resource_root, false);
+	if (!e[0] && c->check) {
+		schema_cause(&c->cel_e, schema_path_member(c->a, at->path, STR(RULES)),
+			     "InternalError",
+			     STR("Internal error: internal error: failed to construct type "
+				 "information for x-kubernetes-validations rules: unable to "
+				 "convert structural schema to CEL declarations"));
+		return;
+	}
 	json_for_each(it, rules) rules_compile_one(c, n, e, it.val, at, it.i);
 	cel_env_unref(e[0]);
 	cel_env_unref(e[1]);

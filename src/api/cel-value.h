@@ -30,7 +30,7 @@ struct cel_ctx {
 	struct str broken;           /* the first constant that is none */
 };
 
-#define CEL_MAX_BYTES (UINT64_C(64) << 20)
+#define CEL_MAX_BYTES (UINT64_C(32) << 20)
 
 struct cel_val cel_eval_node(struct cel_ctx *c, const struct cel_node *n);
 uint64_t cel_cost_call(struct cel_ctx *c, const struct cel_node *n, const struct cel_val *args,

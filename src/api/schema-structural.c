@@ -137,6 +137,9 @@ static void structural_value_words(const struct structural *c, const struct json
 		if (structural_flag(j, extensions[i]))
 			structural_forbidden(c, structural_sub(c, path, extensions[i]),
 					     "must be false to be structural");
+	if (json_len(json_get(j, "x-kubernetes-validations")))
+		structural_forbidden(c, structural_sub(c, path, "x-kubernetes-validations"),
+				     "must be empty to be structural");
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		if (json_get(j, texts[i]))
 			structural_forbidden(c, structural_sub(c, path, texts[i]),
