@@ -303,6 +303,14 @@ TEST(functions)
 		{ "[].sum() == 0", "true" },
 		{ "[1, 2].isSorted() && !['b', 'a'].isSorted()", "true" },
 		{ "[5, 6, 5].indexOf(5) + [5, 6, 5].lastIndexOf(5)", "2" },
+	};
+
+	CHECK(rows);
+}
+
+TEST(libraries)
+{
+	static const struct row rows[] = {
 		{ "sets.contains([1, 2, 3], [1, 3]) && sets.intersects([1], [1, 2]) && "
 		  "sets.equivalent([1, 2], [2, 1, 1])",
 		  "true" },
@@ -390,4 +398,5 @@ TEST(compile_errors)
 	CHECK(rows);
 }
 
-TEST_MAIN(T(literals), T(operators), T(macros), T(optionals), T(functions), T(compile_errors))
+TEST_MAIN(T(literals), T(operators), T(macros), T(optionals), T(functions), T(libraries),
+	  T(compile_errors))
