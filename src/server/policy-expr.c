@@ -66,10 +66,14 @@ void policy_expr_compile(struct policy_expr *x, struct cel_env *env, struct aren
 		x->issue = arena_fmt(a, "compilation failed: " STR_FMT, STR_ARG(issues));
 		return;
 	}
-	if (type_fits(cel_prog_type(x->prog), type))
+	if (!type_fits(cel_prog_type(x->prog), type))
+		x->issue = arena_fmt(a, "must evaluate to %s but got " STR_FMT, type_name(type),
+				     STR_ARG(cel_type_text(a, cel_prog_type(x->prog))));
+	else if (cel_prog_broken(x->prog).n)
+		x->issue = arena_fmt(a, "program instantiation failed: " STR_FMT,
+				     STR_ARG(cel_prog_broken(x->prog)));
+	else
 		return;
-	x->issue = arena_fmt(a, "must evaluate to %s but got " STR_FMT, type_name(type),
-			     STR_ARG(cel_type_text(a, cel_prog_type(x->prog))));
 	x->prog = cel_prog_unref(x->prog);
 }
 
