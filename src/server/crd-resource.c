@@ -106,7 +106,8 @@ static void crd_make_subresources(struct arena *a, struct resource_version *v,
 	v->n_subresources = n;
 }
 
-static void crd_make_fields(struct arena *a, struct resource_version *v, const struct json *fields)
+static void crd_make_fields(struct arena *a, struct resource_version *v, const struct json *fields,
+			    bool converts)
 {
 	struct selectable *f = arena_array(a, json_len(fields) + 1, sizeof(*f));
 
@@ -116,6 +117,10 @@ static void crd_make_fields(struct arena *a, struct resource_version *v, const s
 
 		str_strip_prefix(&path, STR("."));
 		f[it.i] = (struct selectable){ .name = path, .path = path, .dflt = STR_EMPTY };
+		/* where versions differ in form, each has values of its own */
+		if (converts)
+			f[it.i].key = arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(v->version),
+						STR_ARG(path));
 	}
 	v->fields = f;
 	v->n_fields = json_len(fields);
@@ -200,7 +205,7 @@ static struct err *crd_make_versions(struct schema_registry *types, struct arena
 				    versions, it.i));
 		crd_make_columns(a, one, json_get(it.val, "additionalPrinterColumns"));
 		crd_make_subresources(a, one, json_get(it.val, "subresources"), res->kind);
-		crd_make_fields(a, one, json_get(it.val, "selectableFields"));
+		crd_make_fields(a, one, json_get(it.val, "selectableFields"), res->conversion);
 	}
 	res->n_versions = json_len(versions);
 	qsort(v, res->n_versions, sizeof(*v), crd_by_version);
@@ -241,6 +246,8 @@ struct err *crd_make_resource(struct schema_registry *types, const struct json *
 	/* a hash: what clients keep by it stays good over restarts */
 	json_write(&b, json_at(crd, "spec.versions"));
 	res->schema_gen = fnv32a(buf_str(&b));
+	if (str_eqz(json_str_at(crd, "spec.conversion.strategy"), "Webhook"))
+		res->conversion = json_copy(a, json_at(crd, "spec.conversion.webhook"));
 	res->strategy = terminating ? &crd_terminating_strategy : &crd_custom_strategy;
 	res->release = crd_release;
 	TRY(crd_make_versions(types, a, crd, res));

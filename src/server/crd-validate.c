@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/errors.h"
+#include "server/hook-config.h"
 #include "json/json.h"
 
 struct crd_check {
@@ -288,13 +289,83 @@ static void crd_check_versions(const struct crd_check *c, const struct json *ver
 			      "must have exactly one version marked as storage version");
 }
 
-static void crd_check_conversion(const struct crd_check *c, const struct json *crd)
+static bool crd_knows_review(const struct json *versions)
 {
-	static const char *const supported[] = { "None", NULL };
-	struct str strategy = json_str_at(crd, "spec.conversion.strategy");
+	json_for_each(it, versions)
+	{
+		if (str_eqz(json_as_str(it.val), "v1") || str_eqz(json_as_str(it.val), "v1beta1"))
+			return true;
+	}
+	return false;
+}
 
-	if (strategy.n && !str_eqz(strategy, "None"))
+static bool crd_repeats(const struct json *list, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (json_equal(json_idx(list, k), json_idx(list, i)))
+			return true;
+	return false;
+}
+
+static void crd_check_reviews(const struct crd_check *c, const struct json *versions,
+			      const struct json *old)
+{
+	struct str at = STR("spec.conversion.conversionReviewVersions");
+
+	if (!json_len(versions)) {
+		cause_required(c->e, at, NULL);
+		return;
+	}
+	json_for_each(it, versions)
+	{
+		struct str one = arena_fmt(c->a, STR_FMT "[%zu]", STR_ARG(at), it.i);
+
+		if (crd_repeats(versions, it.i))
+			cause_invalid_str(c->e, one, json_as_str(it.val), "duplicate version");
+		else
+			crd_check_lower_label(c, one, json_as_str(it.val));
+	}
+	/* one that knew none before may go on so */
+	if (!crd_knows_review(versions) && (!json_len(old) || crd_knows_review(old)))
+		cause_invalid(c->e, at, versions, "must include at least one of v1, v1beta1");
+}
+
+static void crd_check_webhook(const struct crd_check *c, const struct json *hook,
+			      const struct json *old)
+{
+	const struct json *client = json_get(hook, "clientConfig");
+	struct str at = STR("spec.conversion.webhookClientConfig");
+
+	if (json_is_null(client))
+		cause_required(c->e, at, "required when strategy is set to Webhook");
+	else
+		hook_check_client(c->e, c->a, client, at);
+	crd_check_reviews(c, json_get(hook, "conversionReviewVersions"),
+			  json_get(old, "conversionReviewVersions"));
+}
+
+static void crd_check_conversion(const struct crd_check *c, const struct json *crd,
+				 const struct json *old)
+{
+	static const char *const supported[] = { "None", "Webhook", NULL };
+	const char *unset = "should not be set when strategy is not set to Webhook";
+	struct str strategy = json_str_at(crd, "spec.conversion.strategy");
+	const struct json *hook = json_at(crd, "spec.conversion.webhook");
+
+	if (!strategy.n && json_at(crd, "spec.conversion"))
+		cause_required(c->e, STR("spec.conversion.strategy"), NULL);
+	else if (strategy.n && !str_eqz(strategy, "None") && !str_eqz(strategy, "Webhook"))
 		cause_not_supported(c->e, STR("spec.conversion.strategy"), strategy, supported);
+	if (str_eqz(strategy, "Webhook")) {
+		crd_check_webhook(c, hook, json_at(old, "spec.conversion.webhook"));
+	} else {
+		if (json_get(hook, "clientConfig"))
+			cause_forbidden(c->e, STR("spec.conversion.webhookClientConfig"), "%s",
+					unset);
+		if (json_len(json_get(hook, "conversionReviewVersions")))
+			cause_forbidden(c->e, STR("spec.conversion.conversionReviewVersions"), "%s",
+					unset);
+	}
 	if (json_bool_at(crd, "spec.preserveUnknownFields", false))
 		cause_invalid(
 			c->e, STR("spec.preserveUnknownFields"),
@@ -352,7 +423,7 @@ void crd_validate(struct arena *a, struct schema_registry *types, const struct j
 	crd_check_names(&c, json_at(crd, "spec.names"));
 	if (!old || !json_equal(json_at(crd, "spec.versions"), json_at(old, "spec.versions")))
 		crd_check_versions(&c, json_at(crd, "spec.versions"));
-	crd_check_conversion(&c, crd);
+	crd_check_conversion(&c, crd, old);
 	if (old)
 		crd_check_immutable(&c, crd, old);
 	crd_check_stored(&c, crd);

@@ -9,8 +9,10 @@
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "io/fiber.h"
 #include "server/admission.h"
+#include "server/crd-convert.h"
 #include "server/delete-options.h"
 #include "server/engine.h"
 #include "server/errors.h"
@@ -184,6 +186,25 @@ static struct err *delete_commit(struct api_request *rq, struct json *obj, const
 	return NULL;
 }
 
+/*
+ * A webhook that does not answer shall keep nobody from deleting: the object then goes through in
+ * the version it is stored in.
+ */
+static struct err *delete_tree(struct api_request *rq, const struct obj *cur, struct json **ret)
+{
+	struct err *e = object_tree(rq, cur, ret);
+	struct str stored = obj_field(cur, CRD_VERSION_FIELD);
+
+	if (!e || !rq->res->conversion || err_is(e, ERR_CANCELED))
+		return e;
+	rq->v = &rq->res->versions[rq->res->storage];
+	for (size_t i = 0; i < rq->res->n_versions; i++)
+		if (str_eq(rq->res->versions[i].version, stored))
+			rq->v = &rq->res->versions[i];
+	err_log(NULL, LOG_WARN, "deleting an object in the version it is stored in", e);
+	return object_tree_v(rq->server->registry, rq->arena, rq->res, rq->v, cur, ret);
+}
+
 static struct err *delete_attempt(struct api_request *rq, struct write *w, const struct obj **ret,
 				  bool *ret_gone, bool *ret_again)
 {
@@ -196,7 +217,7 @@ static struct err *delete_attempt(struct api_request *rq, struct write *w, const
 	if (!cur)
 		return error_not_found(rq->res, rq->name);
 	TRY(engine_delete_preconditions(rq, cur->uid, cur->rev.n));
-	TRY(object_tree(rq, cur, &obj));
+	TRY(delete_tree(rq, cur, &obj));
 	if (rq->res->strategy->check_delete)
 		TRY(rq->res->strategy->check_delete(rq, obj));
 	if (w->attempt == 0)

@@ -308,3 +308,97 @@ void hook_check_condition_names(struct err **e, struct arena *a, const struct js
 	for (size_t i = 0; i < n; i++)
 		check_condition(e, a, conditions, i, hook_index(a, base, i));
 }
+
+/* ---- where it is */
+
+struct hook_checker {
+	struct err **e;
+	struct arena *a;
+};
+
+#define URL_FORM "; desired format: https://host[/path]"
+
+static void check_url(const struct hook_checker *c, struct str url, struct str at)
+{
+	struct str rest = url, scheme = STR_EMPTY, host, query, fragment = STR_EMPTY;
+	size_t colon = str_find(url, STR("://"));
+
+	if (colon < url.n) {
+		scheme = str_sub(url, 0, colon);
+		rest = str_skip(url, colon + 3);
+	}
+	if (!str_eqz(scheme, "https"))
+		cause_invalid_str(c->e, at, scheme,
+				  "'https' is the only allowed URL scheme" URL_FORM);
+	host = colon < url.n ? str_sub(rest, 0, str_find_char(rest, '/', 0)) : STR_EMPTY;
+	host = str_sub(host, 0, MIN(str_find_char(host, '?', 0), str_find_char(host, '#', 0)));
+	if (!host.n)
+		cause_invalid_str(c->e, at, host, "host must be specified" URL_FORM);
+	if (str_contains(host, STR("@")))
+		cause_invalid_str(c->e, at, str_sub(host, 0, str_find_char(host, '@', 0)),
+				  "user information is not permitted in the URL");
+	query = rest;
+	if (str_contains(query, STR("#"))) {
+		fragment = query;
+		str_cut(&fragment, '#', &query);
+	}
+	if (fragment.n)
+		cause_invalid_str(c->e, at, fragment, "fragments are not permitted in the URL");
+	query = str_skip(query, MIN(str_find_char(query, '?', 0) + 1, query.n));
+	if (query.n)
+		cause_invalid_str(c->e, at, query, "query parameters are not permitted in the URL");
+}
+
+static void check_path(const struct hook_checker *c, struct str path, struct str at)
+{
+	struct str rest, step;
+	size_t i = 0;
+
+	if (!path.n || str_eqz(path, "/"))
+		return;
+	if (str_eqz(path, "//")) {
+		cause_invalid_str(c->e, at, path, "segment[0] may not be empty");
+		return;
+	}
+	if (path.p[0] != '/')
+		cause_invalid_str(c->e, at, path, "must start with a '/'");
+	rest = str_skip(path, 1);
+	str_strip_suffix(&rest, STR("/"));
+	while (str_split_next(&rest, '/', &step)) {
+		const char *bad = step.n ? name_check_dns_subdomain(step) : NULL;
+
+		if (!step.n)
+			cause_invalid_str(c->e, at, path, "segment[%zu] may not be empty", i);
+		else if (bad)
+			cause_invalid_str(c->e, at, path, "segment[%zu]: %s", i, bad);
+		i++;
+	}
+}
+
+static void check_service(const struct hook_checker *c, const struct json *svc, struct str at)
+{
+	int64_t port = json_int_at(svc, "port", 443);
+
+	/* upstream mixes the two up: a missing name is reported as the namespace's */
+	if (!json_str_at(svc, "namespace").n)
+		cause_required(c->e, hook_field(c->a, at, "name"), NULL);
+	if (!json_str_at(svc, "name").n)
+		cause_required(c->e, hook_field(c->a, at, "namespace"), NULL);
+	if (port < 1 || port > 65535)
+		cause_invalid(c->e, hook_field(c->a, at, "port"), json_get(svc, "port"),
+			      "port is not valid: must be between 1 and 65535, inclusive");
+	check_path(c, json_str_at(svc, "path"), hook_field(c->a, at, "path"));
+}
+
+void hook_check_client(struct err **e, struct arena *a, const struct json *cc, struct str at)
+{
+	const struct hook_checker checker = { e, a }, *c = &checker;
+	const struct json *url = json_get(cc, "url"), *svc = json_get(cc, "service");
+
+	if (json_is_null(url) == json_is_null(svc))
+		cause_required(c->e, at, "exactly one of url or service is required");
+	else if (!json_is_null(url))
+		check_url(c, json_as_str(url), hook_field(c->a, at, "url"));
+	else
+		check_service(c, svc, hook_field(c->a, at, "service"));
+}

@@ -32,3 +32,5 @@ void hook_check_no_delete(struct err **e, struct arena *a, const struct json *ma
 /* Names and number of match conditions; their expressions are the caller's. */
 void hook_check_condition_names(struct err **e, struct arena *a, const struct json *conditions,
 				struct str base);
+/* clientConfig: a url or a service. */
+void hook_check_client(struct err **e, struct arena *a, const struct json *cc, struct str at);

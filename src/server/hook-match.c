@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "server/crd-convert.h"
 #include "server/errors.h"
 #include "server/server.h"
 #include "json/json.h"
@@ -280,6 +281,8 @@ static struct err *hook_convert(const struct admission *ad, const struct resourc
 {
 	struct arena *a = ad->rq->arena;
 
+	if (from->conversion && from == to)
+		return crd_convert_trees(ad->rq->server, a, to, tv, obj, 1);
 	if (fv->to_stored)
 		TRY(fv->to_stored(from, fv, a, obj));
 	json_set_str(a, *obj, "apiVersion", gv_format(a, to->group, tv->version));

@@ -12,8 +12,11 @@
 #include "base/buf.h"
 #include "base/encode.h"
 #include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
 #include "io/http-server.h"
 #include "server/body.h"
+#include "server/crd-convert.h"
 #include "server/delete-options.h"
 #include "server/engine.h"
 #include "server/errors.h"
@@ -264,6 +267,57 @@ static bool list_is_get(struct api_request *rq, const struct store_list_opts *o,
 	return ret->n != 0;
 }
 
+/* What a webhook must convert first, in one call a page. */
+#define CONVERT_PAGE 500
+
+struct list_found {
+	struct lister *l;
+	const struct obj **v;
+	size_t n, cap;
+};
+
+static bool list_find(const struct obj *o, void *ctx)
+{
+	struct list_found *f = ctx;
+
+	if (!list_matches(f->l->rq, o))
+		return false;
+	if (f->n == f->cap) {
+		f->cap = f->cap ? f->cap * 2 : 64;
+		f->v = mem_realloc(f->v, f->cap, sizeof(struct obj *));
+	}
+	f->v[f->n++] = obj_ref(o);
+	return true;
+}
+
+static struct err *list_convert(struct list_found *f)
+{
+	struct api_request *rq = f->l->rq;
+
+	for (size_t i = 0; i < f->n; i += CONVERT_PAGE)
+		TRY(crd_convert_objs(rq->server, rq->res, rq->v, f->v + i,
+				     MIN(f->n - i, (size_t)CONVERT_PAGE)));
+	for (size_t i = 0; i < f->n; i++)
+		list_accept(f->v[i], f->l);
+	return NULL;
+}
+
+static struct err *list_run_converted(struct lister *l, struct store_list_opts o,
+				      struct store_list_result *r)
+{
+	struct list_found f = { .l = l };
+	struct err *e;
+
+	o.borrowed = false;
+	e = store_list(l->rq->server->store, &o, list_find, &f, r);
+	if (!e)
+		e = list_convert(&f);
+	for (size_t i = 0; i < f.n; i++)
+		obj_unref(f.v[i]);
+	free(f.v);
+	return e;
+}
+
 static struct err *list_run(struct lister *l, const struct store_list_opts *o,
 			    struct store_list_result *r)
 {
@@ -271,6 +325,8 @@ static struct err *list_run(struct lister *l, const struct store_list_opts *o,
 	struct store_key key = { .resource = o->resource, .ns = o->ns };
 	_cleanup_obj_ const struct obj *obj = NULL;
 
+	if (rq->res->conversion && rq->out.form != OUTPUT_METADATA)
+		return list_run_converted(l, *o, r);
 	if (!list_is_get(rq, o, &key.name))
 		return store_list(rq->server->store, o, list_accept, l, r);
 	*r = (struct store_list_result){ .rev = store_rev(rq->server->store) };
@@ -354,6 +410,8 @@ static struct err *doomed_delete(struct api_request *rq, struct str name, struct
 	}
 	if (e)
 		return e;
+	e = object_in_version(rq, &o);
+	err_log(NULL, LOG_WARN, "what was deleted is answered as it was stored", e);
 	if (items->n)
 		buf_addc(items, ',');
 	return object_write(rq->server->registry, rq->arena, items, rq->res, rq->v, o,

@@ -7,6 +7,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/log.h"
+#include "server/crd-convert.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "json/json.h"
@@ -137,8 +139,30 @@ struct err *object_tree_v(struct registry *reg, struct arena *a, const struct re
 	return NULL;
 }
 
+/* Who only reads metadata needs no conversion; what is written does. */
+static bool object_converts(const struct api_request *rq)
+{
+	return rq->res->conversion && !(rq->out.form == OUTPUT_METADATA &&
+					(rq->verb & (VERB_GET | VERB_LIST | VERB_WATCH)));
+}
+
+struct err *object_in_version(struct api_request *rq, const struct obj **o)
+{
+	if (!object_converts(rq))
+		return NULL;
+	return crd_convert_objs(rq->server, rq->res, rq->v, o, 1);
+}
+
 struct err *object_tree(struct api_request *rq, const struct obj *o, struct json **ret)
 {
+	_cleanup_obj_ const struct obj *in = NULL;
+
+	/* without a webhook o may be a view, which nobody can refer to */
+	if (object_converts(rq)) {
+		in = obj_ref(o);
+		TRY(object_in_version(rq, &in));
+		o = in;
+	}
 	return object_tree_v(rq->server->registry, rq->arena, rq->res, rq->v, o, ret);
 }
 
@@ -152,15 +176,74 @@ static struct str object_field(struct arena *a, const struct json *tree, const s
 	return json_is_null(v) ? f->dflt : json_text(a, v);
 }
 
+/* Fields of one version, from a tree in it; those another version has too are there already. */
+static size_t object_add_fields(struct arena *a, struct obj_pair *fields, size_t n,
+				const struct resource_version *v, const struct json *tree)
+{
+	for (size_t i = 0; i < v->n_fields; i++) {
+		const struct selectable *f = &v->fields[i];
+		struct str key = f->key.n ? f->key : f->name;
+		size_t k = 0;
+
+		while (k < n && !str_eq(fields[k].key, key))
+			k++;
+		if (k == n)
+			fields[n++] = (struct obj_pair){ key, object_field(a, tree, f) };
+	}
+	return n;
+}
+
+/*
+ * A custom resource: selectable by the fields of each version, and knowing which it is stored in.
+ * SUSPENDS when a webhook converts.
+ */
+static struct err *object_make_custom(struct api_request *rq, struct json *tree, struct obj **ret)
+{
+	const struct resource *res = rq->res;
+	const struct resource_version *sv = &res->versions[res->storage];
+	struct json *stored = tree;
+	struct obj_pair *fields;
+	size_t n = 1, max = 1;
+
+	for (size_t i = 0; i < res->n_versions; i++)
+		max += res->versions[i].n_fields;
+	fields = arena_array(rq->arena, max, sizeof(*fields));
+	fields[0] = (struct obj_pair){ CRD_VERSION_FIELD, sv->version };
+	if (res->conversion && rq->v != sv)
+		TRY(crd_convert_trees(rq->server, rq->arena, res, sv, &stored, 1));
+	for (size_t i = 0; i < res->n_versions; i++) {
+		const struct resource_version *v = &res->versions[i];
+		struct json *seen = v == rq->v ? tree : stored;
+
+		if (!v->n_fields)
+			continue;
+		if (res->conversion && v != rq->v && v != sv) {
+			struct err *e = crd_convert_trees(rq->server, rq->arena, res, v, &seen, 1);
+
+			if (e && err_is(e, ERR_CANCELED))
+				return e;
+			err_log(NULL, LOG_WARN, "an object cannot be selected in a version", e);
+			if (e)
+				continue;
+		}
+		n = object_add_fields(rq->arena, fields, n, v, seen);
+	}
+	*ret = obj_new(stored, (struct rev){ 0 }, res->schema_gen, fields, n);
+	return NULL;
+}
+
 struct err *object_make(struct api_request *rq, const struct json *tree, struct obj **ret)
 {
 	const struct resource *res =
 		rq->res->view ? registry_find_stored(rq->server->registry, rq->res->store_name)
 			      : rq->res;
 	const struct resource_version *sv = &res->versions[res->storage];
-	struct obj_pair *fields = arena_array(rq->arena, sv->n_fields + 1, sizeof(*fields));
+	struct obj_pair *fields;
 	struct json *stored = NULL;
 
+	if (rq->res->custom)
+		return object_make_custom(rq, (struct json *)(uintptr_t)tree, ret);
+	fields = arena_array(rq->arena, sv->n_fields + 1, sizeof(*fields));
 	if (rq->v->to_stored) {
 		stored = json_copy(rq->arena, tree);
 		TRY(rq->v->to_stored(rq->res, rq->v, rq->arena, &stored));

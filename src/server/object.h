@@ -41,12 +41,18 @@ bool object_is_current(const struct resource *res, const struct resource_version
 		       const struct obj *o);
 /* A tree in version v, with kind, apiVersion and resourceVersion; old schemas' objects are
  * defaulted again. */
-MUST_USE struct err *object_tree(struct api_request *rq, const struct obj *o, struct json **ret);
+MUST_USE SUSPENDS struct err *object_tree(struct api_request *rq, const struct obj *o,
+					  struct json **ret);
+/* A reference, replaced by one in the request's version when a webhook must convert it (metadata
+ * alone needs no conversion). */
+MUST_USE SUSPENDS struct err *object_in_version(struct api_request *rq, const struct obj **o);
+/* The same of an object that is in version v already. */
 MUST_USE struct err *object_tree_v(struct registry *reg, struct arena *a,
 				   const struct resource *res, const struct resource_version *v,
 				   const struct obj *o, struct json **ret);
 /* What to store for a tree in the request's version; the tree is not changed. One reference. */
-MUST_USE struct err *object_make(struct api_request *rq, const struct json *tree, struct obj **ret);
+MUST_USE SUSPENDS struct err *object_make(struct api_request *rq, const struct json *tree,
+					  struct obj **ret);
 /* JSON text of o in version v: spans where possible. kind false: an item of a typed list. */
 MUST_USE struct err *object_write(struct registry *reg, struct arena *a, struct buf *b,
 				  const struct resource *res, const struct resource_version *v,

@@ -171,6 +171,8 @@ struct resource {
 	size_t n_versions;
 	size_t storage;      /* index of the stored version */
 	uint32_t schema_gen; /* objects stored with another are pruned and defaulted on read */
+	/* A webhook that converts between versions (spec.conversion.webhook); NULL: none. */
+	const struct json *conversion;
 	const struct strategy *strategy; /* never NULL once added */
 	/* private */
 	uint32_t refs;

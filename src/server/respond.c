@@ -185,15 +185,18 @@ struct err *respond_tree(struct api_request *rq, int status, struct json *tree)
 struct err *respond_obj(struct api_request *rq, int status, const struct obj *o)
 {
 	_cleanup_buf_ struct buf b = { 0 };
+	_cleanup_obj_ const struct obj *in = obj_ref(o);
 	struct json *tree = NULL;
 
+	TRY(object_in_version(rq, &in));
+	o = in;
 	if (rq->out.form == OUTPUT_PLAIN && rq->out.media == MEDIA_JSON && !rq->out.pretty) {
 		TRY(object_write(rq->server->registry, rq->arena, &b, rq->res, rq->v, o, true));
 		buf_addc(&b, '\n');
 		respond_text(rq, status, "application/json", buf_str(&b));
 		return NULL;
 	}
-	TRY(object_tree(rq, o, &tree));
+	TRY(object_tree_v(rq->server->registry, rq->arena, rq->res, rq->v, o, &tree));
 	return respond_tree(rq, status, tree);
 }
 

@@ -23,6 +23,7 @@
 #include "base/rand.h"
 #include "io/fiber.h"
 #include "io/http-server.h"
+#include "server/crd-convert.h"
 #include "server/engine.h"
 #include "server/metrics.h"
 #include "server/object.h"
@@ -35,6 +36,7 @@
 #define WATCH_PAGE        500
 #define WATCH_BOOKMARK_MS 60000
 #define WATCH_MIN_S       1800
+#define WATCH_MAX_PENDING 1000
 
 #define ENCODED_N 128
 
@@ -57,12 +59,33 @@ struct encoded {
 	struct blob *blob;
 };
 
+/* An event that waits for a webhook to convert its object. */
+struct pending {
+	struct list link;
+	const struct obj *obj;
+	enum watch_type type;
+	struct rev rev;
+};
+
+/* Converted objects, so that one event goes to the webhook once for all watches of a version. */
+#define CONVERTED_N 64
+
+struct converted {
+	const struct obj *from, *to; /* to NULL: on its way */
+	const struct resource *res;
+	const struct resource_version *v;
+	struct waitq done;
+	unsigned users;
+};
+
 struct watch_cache {
 	struct apiserver *server;
 	struct registry_listener listener;
 	struct list watchers;
 	struct encoded ring[ENCODED_N];
 	size_t next;
+	struct converted converted[CONVERTED_N];
+	size_t next_converted;
 };
 
 struct watcher {
@@ -82,6 +105,9 @@ struct watcher {
 	struct str form_version;
 	struct rev seen;
 	bool bookmarks, feeding, paused, ending, closed, busy;
+	bool outdated; /* its resource changed while busy */
+	struct list pending;
+	size_t n_pending;
 	struct waitq drained; /* the fiber that sends the initial state */
 };
 
@@ -244,6 +270,89 @@ static bool watch_send(struct watcher *w, enum watch_type type, const struct obj
 	return room;
 }
 
+/* ---- objects that a webhook converts */
+
+static bool watch_must_convert(const struct watcher *w, const struct obj *o)
+{
+	return w->form != OUTPUT_METADATA && crd_must_convert(w->res, w->v, o);
+}
+
+static void converted_fini(struct converted *c)
+{
+	obj_unref(c->from);
+	obj_unref(c->to);
+	resource_unref(c->res);
+	*c = (struct converted){ 0 };
+}
+
+static struct converted *converted_find(struct watch_cache *wc, const struct watcher *w,
+					const struct obj *o)
+{
+	for (size_t i = 0; i < CONVERTED_N; i++) {
+		struct converted *c = &wc->converted[i];
+
+		if (c->from == o && c->v == w->v && c->res == w->res)
+			return c;
+	}
+	return NULL;
+}
+
+/* A place that nobody waits at; NULL: all are in use. */
+static struct converted *converted_take(struct watch_cache *wc, const struct watcher *w,
+					const struct obj *o)
+{
+	for (size_t i = 0; i < CONVERTED_N; i++) {
+		struct converted *c = &wc->converted[wc->next_converted++ % CONVERTED_N];
+
+		if (c->users)
+			continue;
+		converted_fini(c);
+		waitq_init(&c->done);
+		c->from = obj_ref(o);
+		c->res = resource_ref(w->res);
+		c->v = w->v;
+		return c;
+	}
+	return NULL;
+}
+
+/* A new reference to o in the watch's version. SUSPENDS */
+static struct err *watch_convert(struct watcher *w, const struct obj *o, const struct obj **ret)
+{
+	struct watch_cache *wc = w->server->watches;
+	struct converted *c = converted_find(wc, w, o);
+	struct err *e = NULL;
+
+	*ret = obj_ref(o);
+	if (!watch_must_convert(w, o))
+		return NULL;
+	if (c && !c->to && c->users) {
+		c->users++;
+		e = waitq_wait(&c->done);
+		c->users--;
+	}
+	if (!e && c && c->to) {
+		obj_unref(*ret);
+		*ret = obj_ref(c->to);
+		return NULL;
+	}
+	if (!c)
+		c = converted_take(wc, w, o);
+	if (c)
+		c->users++;
+	if (!e)
+		e = crd_convert_objs(w->server, w->res, w->v, ret, 1);
+	if (c) {
+		c->users--;
+		if (!e && !c->to)
+			c->to = obj_ref(*ret);
+		waitq_wake_all(&c->done);
+	}
+	if (e)
+		*ret = obj_unref(*ret);
+	return e;
+}
+
 static bool watch_matches(const struct watcher *w, const struct obj *o)
 {
 	if (!o || (!str_empty(w->name) && !str_eq(o->name, w->name)))
@@ -261,6 +370,83 @@ static void watch_pause(struct watcher *w)
 	w->paused = true;
 }
 
+static struct pending *pending_free(struct watcher *w, struct pending *p)
+{
+	list_unlink(&p->link);
+	w->n_pending--;
+	obj_unref(p->obj);
+	free(p);
+	return NULL;
+}
+
+static void pending_clear(struct watcher *w)
+{
+	struct pending *p, *tmp;
+
+	list_for_each_safe(p, tmp, &w->pending, link)
+		pending_free(w, p);
+}
+
+static struct err *watch_room(struct watcher *w)
+{
+	while (!w->closed && http_push_queued(&w->push) > WATCH_QUEUE_BYTES)
+		TRY(waitq_wait(&w->drained));
+	return NULL;
+}
+
+static struct err *watch_send_pending(struct watcher *w)
+{
+	while (!list_empty(&w->pending) && !w->closed && !w->ending) {
+		struct pending *p = list_entry(w->pending.next, struct pending, link);
+		_cleanup_obj_ const struct obj *o = NULL;
+
+		TRY(watch_convert(w, p->obj, &o));
+		TRY(watch_room(w));
+		if (!w->closed && !w->ending)
+			watch_send(w, p->type, o, p->rev);
+		pending_free(w, p);
+	}
+	return NULL;
+}
+
+static void watch_begin(struct watcher *w, bool initial, bool again, struct err *e);
+
+static struct err *watch_pending_fiber(void *arg)
+{
+	struct watcher *w = arg;
+	struct err *e = watch_send_pending(w);
+
+	pending_clear(w);
+	watch_begin(w, false, w->paused, e);
+	return NULL;
+}
+
+/* In the order of events: a fiber converts and sends them. */
+static void watch_defer(struct watcher *w, enum watch_type type, const struct obj *o,
+			struct rev rev)
+{
+	struct pending *p = mem_new(struct pending);
+
+	*p = (struct pending){ .obj = obj_ref(o), .type = type, .rev = rev };
+	list_push_back(&w->pending, &p->link);
+	w->n_pending++;
+	if (w->n_pending >= WATCH_MAX_PENDING)
+		watch_pause(w);
+	if (w->busy)
+		return;
+	w->busy = true;
+	fiber_unref(fiber_spawn(w->server->loop, "watch-convert", watch_pending_fiber, w));
+}
+
+static bool watch_send_or_defer(struct watcher *w, enum watch_type type, const struct obj *o,
+				struct rev rev)
+{
+	if (!w->n_pending && !watch_must_convert(w, o))
+		return watch_send(w, type, o, rev);
+	watch_defer(w, type, o, rev);
+	return true;
+}
+
 static void watch_event(struct store_watch *sw, const struct store_event *ev)
 {
 	struct watcher *w = container_of(sw, struct watcher, watch);
@@ -270,10 +456,10 @@ static void watch_event(struct store_watch *sw, const struct store_event *ev)
 
 	/* the last state that matched is what a deleted object shows */
 	if (is)
-		room = watch_send(w, was ? WATCH_MODIFIED : WATCH_ADDED, ev->obj, ev->rev);
+		room = watch_send_or_defer(w, was ? WATCH_MODIFIED : WATCH_ADDED, ev->obj, ev->rev);
 	else if (was)
-		room = watch_send(w, WATCH_DELETED, ev->type == STORE_PUT ? ev->prev : ev->obj,
-				  ev->rev);
+		room = watch_send_or_defer(w, WATCH_DELETED,
+					   ev->type == STORE_PUT ? ev->prev : ev->obj, ev->rev);
 	w->seen = ev->rev;
 	if (!room)
 		watch_pause(w);
@@ -314,6 +500,7 @@ static void watch_free(struct watcher *w)
 	timer_cancel(&w->timeout);
 	timer_cancel(&w->bookmark);
 	timer_cancel(&w->last_bookmark);
+	pending_clear(w);
 	if (w->feeding)
 		store_watch_cancel(&w->watch);
 	resource_unref(w->res);
@@ -406,6 +593,7 @@ static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 	w->bookmark.fn = watch_bookmark;
 	w->last_bookmark.fn = watch_last_bookmark;
 	waitq_init(&w->drained);
+	list_init(&w->pending);
 	list_push_back(&rq->server->watches->watchers, &w->link);
 	e = NULL;
 	if (rq->opt.labels)
@@ -457,9 +645,10 @@ static struct err *page_send(struct page *p)
 {
 	struct watcher *w = p->w;
 
+	if (w->form != OUTPUT_METADATA)
+		TRY(crd_convert_objs(w->server, w->res, w->v, p->objs, p->n));
 	for (size_t i = 0; i < p->n; i++) {
-		while (!w->closed && http_push_queued(&w->push) > WATCH_QUEUE_BYTES)
-			TRY(waitq_wait(&w->drained));
+		TRY(watch_room(w));
 		if (w->closed || w->ending)
 			break;
 		watch_send(w, WATCH_ADDED, p->objs[i], p->objs[i]->rev);
@@ -516,7 +705,8 @@ static bool watch_wants_initial(const struct api_request *rq)
 	return rq->opt.rv == 0;
 }
 
-static void watch_begin(struct watcher *w, bool initial, struct err *e)
+/* The fiber is done: back to events; feed: from the store, as of what was seen last. */
+static void watch_begin(struct watcher *w, bool initial, bool feed, struct err *e)
 {
 	w->busy = false;
 	if (w->closed) {
@@ -528,11 +718,14 @@ static void watch_begin(struct watcher *w, bool initial, struct err *e)
 		watch_send_error(w, e);
 		return;
 	}
+	if (w->outdated)
+		watch_end(w);
 	if (w->ending)
 		return;
 	if (initial && w->bookmarks)
 		watch_send_bookmark(w, true);
-	watch_feed(w);
+	if (feed)
+		watch_feed(w);
 }
 
 struct err *serve_watch(struct api_request *rq)
@@ -551,7 +744,7 @@ struct err *serve_watch(struct api_request *rq)
 		e = watch_initial(w);
 	else if (!rq->opt.rv)
 		w->seen = store_rev(rq->server->store);
-	watch_begin(w, initial, e);
+	watch_begin(w, initial, true, e);
 	return NULL;
 }
 
@@ -565,7 +758,10 @@ static void watch_resource_changed(struct registry_listener *l, const struct res
 	if (!old)
 		return;
 	list_for_each_safe(w, tmp, &wc->watchers, link) {
-		if (w->res == old && !w->busy)
+		if (w->res != old)
+			continue;
+		w->outdated = true;
+		if (!w->busy)
 			watch_end(w);
 	}
 }
@@ -593,6 +789,8 @@ struct watch_cache *watch_cache_free(struct watch_cache *wc)
 	}
 	for (size_t i = 0; i < ENCODED_N; i++)
 		encoded_fini(&wc->ring[i]);
+	for (size_t i = 0; i < CONVERTED_N; i++)
+		converted_fini(&wc->converted[i]);
 	free(wc);
 	return NULL;
 }
