@@ -24,7 +24,39 @@ struct crd_check {
 	struct schema_registry *types;
 };
 
-#define APPROVED "api-approved.kubernetes.io"
+#define APPROVAL_SEE "see https://github.com/kubernetes/enhancements/pull/1111"
+
+const char *const crd_approval_texts[] = {
+	[CRD_APPROVAL_MISSING] = "protected groups must have approval annotation \"" CRD_APPROVED
+				 "\", " APPROVAL_SEE,
+	[CRD_APPROVAL_INVALID] = "protected groups must have approval annotation \"" CRD_APPROVED
+				 "\" with either a URL or a reason starting with "
+				 "\"unapproved\", " APPROVAL_SEE,
+	[CRD_APPROVAL_BYPASSED] = "not approved: ",
+	[CRD_APPROVAL_GIVEN] = "approved in ",
+};
+
+enum crd_approval crd_approval(const struct json *crd)
+{
+	struct str s = meta_annotation(crd, CRD_APPROVED);
+	size_t colon = str_find(s, STR("://"));
+
+	if (!s.n)
+		return CRD_APPROVAL_MISSING;
+	if (str_has_prefix(s, STR("unapproved")))
+		return CRD_APPROVAL_BYPASSED;
+	if (colon > 0 && colon + 3 < s.n && s.p[colon + 3] != '/' &&
+	    str_find_char(s, ' ', 0) >= s.n)
+		return CRD_APPROVAL_GIVEN;
+	return CRD_APPROVAL_INVALID;
+}
+
+bool crd_group_protected(struct str group)
+{
+	return str_eqz(group, "k8s.io") || str_eqz(group, "kubernetes.io") ||
+	       str_has_suffix(group, STR(".k8s.io")) ||
+	       str_has_suffix(group, STR(".kubernetes.io"));
+}
 
 static struct str crd_path(const struct crd_check *c, struct str base, const char *name)
 {
@@ -47,7 +79,8 @@ static void crd_check_label(const struct crd_check *c, struct str field, struct 
 	const char *bad = val.n ? name_check_dns1035_label(crd_lower(c->a, val)) : NULL;
 
 	if (bad)
-		cause_invalid_str(c->e, field, val, "%s", bad);
+		cause_invalid_str(c->e, field, val,
+				  "may have mixed case, but should otherwise match: %s", bad);
 }
 
 static void crd_check_lower_label(const struct crd_check *c, struct str field, struct str val)
@@ -83,18 +116,26 @@ static void crd_check_names(const struct crd_check *c, const struct json *names)
 			json_as_str(it.val));
 }
 
-static bool crd_group_protected(struct str group)
+static void crd_check_approval(const struct crd_check *c, const struct json *crd,
+			       const struct json *old)
 {
-	return str_eqz(group, "k8s.io") || str_eqz(group, "kubernetes.io") ||
-	       str_has_suffix(group, STR(".k8s.io")) ||
-	       str_has_suffix(group, STR(".kubernetes.io"));
+	struct str at = STR("metadata.annotations[" CRD_APPROVED "]");
+	enum crd_approval state = crd_approval(crd);
+
+	if (!crd_group_protected(json_str_at(crd, "spec.group")) ||
+	    (old && crd_approval(old) == state))
+		return;
+	if (state == CRD_APPROVAL_MISSING)
+		cause_required(c->e, at, crd_approval_texts[state]);
+	else if (state == CRD_APPROVAL_INVALID)
+		cause_invalid_str(c->e, at, meta_annotation(crd, CRD_APPROVED), "%s",
+				  crd_approval_texts[state]);
 }
 
 static void crd_check_group(const struct crd_check *c, const struct json *crd)
 {
 	struct str group = json_str_at(crd, "spec.group"),
 		   plural = json_str_at(crd, "spec.names.plural");
-	struct str approved = meta_annotation(crd, APPROVED);
 	const char *bad = group.n ? name_check_dns_subdomain(group) : NULL;
 
 	if (!group.n)
@@ -108,10 +149,6 @@ static void crd_check_group(const struct crd_check *c, const struct json *crd)
 		    arena_fmt(c->a, STR_FMT "." STR_FMT, STR_ARG(plural), STR_ARG(group))))
 		cause_invalid_str(c->e, STR("metadata.name"), meta_name(crd),
 				  "must be spec.names.plural+\".\"+spec.group");
-	if (crd_group_protected(group) && !approved.n)
-		cause_required(c->e, STR("metadata.annotations[" APPROVED "]"),
-			       "protected groups must have approval annotation \"" APPROVED
-			       "\", see https://github.com/kubernetes/enhancements/pull/1111");
 }
 
 /* ---- versions */
@@ -124,7 +161,7 @@ static void crd_check_scale(const struct crd_check *c, const struct json *scale,
 	} rows[] = {
 		{ "specReplicasPath", ".spec.", "should be a json path under .spec", true },
 		{ "statusReplicasPath", ".status.", "should be a json path under .status", true },
-		{ "labelSelectorPath", "", "should be a json path under either .status or .spec",
+		{ "labelSelectorPath", "", "should be a json path under either .spec or .status",
 		  false },
 	};
 
@@ -137,7 +174,7 @@ static void crd_check_scale(const struct crd_check *c, const struct json *scale,
 				cause_required(c->e, at, NULL);
 			continue;
 		}
-		if (!jsonpath_is_simple(val))
+		if (val.p[0] != '.')
 			cause_invalid_str(c->e, at, val,
 					  "must be a simple json path starting with .");
 		else if (*rows[i].under ? !str_has_prefix(val, str_from(rows[i].under))
@@ -150,10 +187,13 @@ static void crd_check_scale(const struct crd_check *c, const struct json *scale,
 static void crd_check_column(const struct crd_check *c, const struct json *col, struct str base)
 {
 	static const char *const types[] = { "boolean", "date", "integer", "number", "string" };
+	static const char *const formats[] = { "byte",  "date",  "date-time", "double",
+					       "float", "int32", "int64",     "password" };
 	struct str type = json_str_at(col, "type"), path = json_str_at(col, "jsonPath");
+	struct str format = json_str_at(col, "format");
 	_cleanup_err_ struct err *bad = NULL;
 	struct json *found = NULL;
-	size_t i = 0;
+	size_t i = 0, k = 0;
 
 	if (!json_str_at(col, "name").n)
 		cause_required(c->e, crd_path(c, base, "name"), NULL);
@@ -165,56 +205,87 @@ static void crd_check_column(const struct crd_check *c, const struct json *col, 
 	else if (i == ARRAY_LEN(types))
 		cause_invalid_str(c->e, crd_path(c, base, "type"), type,
 				  "must be one of boolean,date,integer,number,string");
+	while (k < ARRAY_LEN(formats) && !str_eqz(format, formats[k]))
+		k++;
+	if (format.n && k == ARRAY_LEN(formats))
+		cause_invalid_str(c->e, crd_path(c, base, "format"), format,
+				  "must be one of "
+				  "byte,date,date-time,double,float,int32,int64,password");
 	if (!path.n) {
-		cause_required(c->e, crd_path(c, base, "jsonPath"), NULL);
+		cause_required(c->e, crd_path(c, base, "JSONPath"), NULL);
 		return;
 	}
 	bad = jsonpath_find(c->a, NULL, path, &found);
 	if (bad || path.p[0] != '.')
-		cause_invalid_str(c->e, crd_path(c, base, "jsonPath"), path,
+		cause_invalid_str(c->e, crd_path(c, base, "JSONPath"), path,
 				  "must be a simple json path starting with .");
 }
 
-/* A path of member names to a scalar of the schema. */
-static bool crd_field_is_scalar(const struct json *schema, struct str path)
+/* The schema at a path of member names; NULL: there is none. */
+static const struct json *crd_field_schema(const struct json *schema, struct str path)
 {
-	struct str part, type;
+	struct str part;
 
 	str_strip_prefix(&path, STR("."));
-	while (str_split_next(&path, '.', &part))
-		schema = json_get_s(json_get(schema, "properties"), part);
-	type = json_str_at(schema, "type");
+	while (str_split_next(&path, '.', &part)) {
+		const struct json *next = json_get_s(json_get(schema, "properties"), part);
+
+		schema = next ? next : json_get(schema, "additionalProperties");
+	}
+	return schema;
+}
+
+static bool crd_selectable(const struct json *schema)
+{
+	struct str type = json_str_at(schema, "type");
+
 	return str_eqz(type, "string") || str_eqz(type, "integer") || str_eqz(type, "boolean");
+}
+
+/* True when the field is one that counts. */
+static bool crd_check_field(const struct crd_check *c, const struct json *fields, size_t i,
+			    const struct json *schema, struct str base)
+{
+	struct str path = json_str_at(json_idx(fields, i), "jsonPath");
+	struct str at =
+		arena_fmt(c->a, STR_FMT ".selectableFields[%zu].jsonPath", STR_ARG(base), i);
+	bool meta = str_eqz(path, ".metadata") || str_has_prefix(path, STR(".metadata."));
+	const struct json *found = crd_field_schema(schema, path);
+
+	if (!path.n) {
+		cause_required(c->e, at, NULL);
+		return false;
+	}
+	if (!jsonpath_is_simple(path) || (!found && !meta)) {
+		cause_invalid_str(c->e, at, path,
+				  "is an invalid path: does not refer to a valid field");
+		return false;
+	}
+	if (meta)
+		cause_invalid_str(c->e, at, path, "must not point to fields in metadata");
+	if (!meta && !crd_selectable(found))
+		cause_invalid_str(c->e, at, path,
+				  "must point to a field of type string, boolean or integer. Enum "
+				  "string fields and strings with formats are allowed.");
+	for (size_t k = 0; k < i; k++)
+		if (str_eq(json_str_at(json_idx(fields, k), "jsonPath"), path)) {
+			cause_duplicate(c->e, at, json_get(json_idx(fields, i), "jsonPath"));
+			return false;
+		}
+	return true;
 }
 
 static void crd_check_fields(const struct crd_check *c, const struct json *v, struct str base)
 {
 	const struct json *fields = json_get(v, "selectableFields");
 	const struct json *schema = json_at(v, "schema.openAPIV3Schema");
+	size_t n = 0;
 
-	if (json_len(fields) > 8)
+	json_for_each(it, fields) n += crd_check_field(c, fields, it.i, schema, base);
+	if (n > 8)
 		err_add_cause(*c->e ? *c->e : (*c->e = err_new(ERR_INVALID, "invalid")),
 			      crd_path(c, base, "selectableFields"), STR("FieldValueTooMany"),
-			      arena_fmt(c->a, "Too many: %zu: must have at most 8 items",
-					json_len(fields)));
-	json_for_each(it, fields)
-	{
-		struct str path = json_str_at(it.val, "jsonPath");
-		struct str at = arena_fmt(c->a, STR_FMT ".selectableFields[%zu].jsonPath",
-					  STR_ARG(base), it.i);
-
-		if (!path.n)
-			cause_required(c->e, at, NULL);
-		else if (!jsonpath_is_simple(path))
-			cause_invalid_str(c->e, at, path,
-					  "is an invalid path: must be a simple json "
-					  "path starting with .");
-		else if (str_has_prefix(path, STR(".metadata")))
-			cause_invalid_str(c->e, at, path, "must not point to fields in metadata");
-		else if (!crd_field_is_scalar(schema, path))
-			cause_invalid_str(c->e, at, path,
-					  "is an invalid path: does not refer to a valid field");
-	}
+			      arena_fmt(c->a, "Too many: %zu: must have at most 8 items", n));
 }
 
 static void crd_take_causes(const struct crd_check *c, struct err *from)
@@ -229,62 +300,107 @@ static void crd_take_causes(const struct crd_check *c, struct err *from)
 	err_free(from);
 }
 
-/*
- * base is where upstream reports: "spec" when there is one version (it folds equal versions into
- * the top), else "spec.versions[i]".
- */
-static void crd_check_version(const struct crd_check *c, const struct json *v, struct str own,
-			      struct str base)
+static void crd_check_schema(const struct crd_check *c, const struct json *v, struct str at)
 {
 	const struct json *schema = json_at(v, "schema.openAPIV3Schema");
 	struct schema *s = NULL;
-	struct str at = str_eqz(base, "spec") ? STR("spec.validation.openAPIV3Schema")
-					      : crd_path(c, base, "schema.openAPIV3Schema");
-	const char *bad = name_check_dns1035_label(json_str_at(v, "name"));
 
-	if (!json_str_at(v, "name").n)
-		cause_required(c->e, crd_path(c, own, "name"), NULL);
-	else if (bad)
-		cause_invalid_str(c->e, crd_path(c, own, "name"), json_str_at(v, "name"), "%s",
-				  bad);
-	if (!json_is(schema, JSON_OBJECT)) {
-		cause_required(c->e, crd_path(c, own, "schema.openAPIV3Schema"), NULL);
-	} else {
-		crd_take_causes(c, schema_compile(c->types, schema, at, &s));
-		if (s)
-			cel_rules_compile(s, schema, at, c->e);
-		schema_unref(s);
+	if (!json_is(schema, JSON_OBJECT))
+		return;
+	crd_take_causes(c, schema_compile(c->types, schema, at, &s));
+	if (s)
+		cel_rules_compile(s, schema, at, c->e);
+	schema_unref(s);
+}
+
+static void crd_check_deprecation(const struct crd_check *c, const struct json *v, struct str own)
+{
+	const struct json *text = json_get(v, "deprecationWarning");
+	struct str s = json_as_str(text), at = crd_path(c, own, "deprecationWarning");
+
+	if (json_is_null(text))
+		return;
+	if (!json_bool_at(v, "deprecated", false)) {
+		cause_invalid_str(c->e, at, s, "can only be set for deprecated versions");
+		return;
 	}
-	if (json_at(v, "subresources.scale"))
-		crd_check_scale(c, json_at(v, "subresources.scale"),
-				crd_path(c, base, "subresources.scale"));
-	json_for_each(it, json_get(v, "additionalPrinterColumns")) crd_check_column(
-		c, it.val,
-		arena_fmt(c->a, STR_FMT ".additionalPrinterColumns[%zu]", STR_ARG(base), it.i));
-	crd_check_fields(c, v, base);
+	if (s.n > 256)
+		cause_invalid_str(c->e, at, s, "must be <= 256 characters long");
+	if (!s.n)
+		cause_invalid_str(c->e, at, s, "must not be an empty string");
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f) {
+			cause_invalid_str(c->e, at, s,
+					  "must only contain printable UTF-8 characters; "
+					  "non-printable character found at index %zu",
+					  i);
+			break;
+		}
+}
+
+/* Whether all versions say the same there: upstream then folds it into the top, and so do paths. */
+static bool crd_all_alike(const struct json *versions, const char *member)
+{
+	const struct json *one = json_get(json_idx(versions, 0), member);
+
+	json_for_each(it, versions)
+	{
+		const struct json *v = json_get(it.val, member);
+
+		if (!json_equal(one, v) && !(json_is_null(one) && json_is_null(v)))
+			return false;
+	}
+	return true;
+}
+
+static void crd_check_version(const struct crd_check *c, const struct json *versions, size_t i)
+{
+	const struct json *v = json_idx(versions, i), *scale = json_at(v, "subresources.scale");
+	struct str own = arena_fmt(c->a, "spec.versions[%zu]", i), name = json_str_at(v, "name");
+	struct str base = crd_all_alike(versions, "additionalPrinterColumns") ? STR("spec") : own;
+	const char *bad = name_check_dns1035_label(name);
+	bool first = i == 0, alike = crd_all_alike(versions, "schema");
+
+	if (!json_is(json_at(v, "schema.openAPIV3Schema"), JSON_OBJECT))
+		cause_required(c->e, crd_path(c, own, "schema.openAPIV3Schema"), NULL);
+	if (bad)
+		cause_invalid_str(c->e, crd_path(c, own, "name"), name, "%s", bad);
+	crd_check_deprecation(c, v, own);
+	if (!alike || first)
+		crd_check_schema(c, v,
+				 alike ? STR("spec.validation.openAPIV3Schema")
+				       : crd_path(c, own, "schema.openAPIV3Schema"));
+	alike = crd_all_alike(versions, "subresources");
+	if (scale && (!alike || first))
+		crd_check_scale(c, scale,
+				crd_path(c, alike ? STR("spec") : own, "subresources.scale"));
+	if (base.n != 4 || first)
+		json_for_each(it, json_get(v, "additionalPrinterColumns"))
+			crd_check_column(c, it.val,
+					 arena_fmt(c->a, STR_FMT ".additionalPrinterColumns[%zu]",
+						   STR_ARG(base), it.i));
+	alike = crd_all_alike(versions, "selectableFields");
+	if (!alike || first)
+		crd_check_fields(c, v, alike ? STR("spec") : own);
 }
 
 static void crd_check_versions(const struct crd_check *c, const struct json *versions)
 {
-	size_t n = json_len(versions), storage = 0;
+	size_t storage = 0;
+	bool unique = true;
 
-	if (!n)
-		cause_required(c->e, STR("spec.versions"),
-			       "must have exactly one version marked as "
-			       "storage version");
 	json_for_each(it, versions)
 	{
-		struct str own = arena_fmt(c->a, "spec.versions[%zu]", it.i);
-		struct str name = json_str_at(it.val, "name");
-
 		storage += json_bool_at(it.val, "storage", false);
 		for (size_t k = 0; k < it.i; k++)
-			if (str_eq(json_str_at(json_idx(versions, k), "name"), name))
-				cause_duplicate(c->e, crd_path(c, own, "name"),
-						json_get(it.val, "name"));
-		crd_check_version(c, it.val, own, n == 1 ? STR("spec") : own);
+			unique &= !str_eq(json_str_at(json_idx(versions, k), "name"),
+					  json_str_at(it.val, "name"));
+		crd_check_version(c, versions, it.i);
 	}
-	if (n && storage != 1)
+	if (!unique)
+		cause_invalid(c->e, STR("spec.versions"), versions,
+			      "must contain unique version names");
+	if (storage != 1)
 		cause_invalid(c->e, STR("spec.versions"), versions,
 			      "must have exactly one version marked as storage version");
 }
@@ -379,12 +495,12 @@ static void crd_check_conversion(const struct crd_check *c, const struct json *c
 static void crd_check_immutable(const struct crd_check *c, const struct json *crd,
 				const struct json *old)
 {
-	static const char *const fields[] = { "spec.group", "spec.scope", "spec.names.plural",
-					      "spec.names.kind" };
+	/* what the resource's name is made of never changes, the rest once objects may exist */
+	static const char *const fields[] = { "spec.scope", "spec.names.kind", "spec.group",
+					      "spec.names.plural" };
+	bool established = condition_is_true(json_get(old, "status"), "Established");
 
-	if (!condition_is_true(json_get(old, "status"), "Established"))
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+	for (size_t i = established ? 0 : 2; i < ARRAY_LEN(fields); i++)
 		if (!json_equal(json_at(crd, fields[i]), json_at(old, fields[i])))
 			cause_invalid(c->e, str_from(fields[i]), json_at(crd, fields[i]),
 				      "field is immutable");
@@ -392,11 +508,27 @@ static void crd_check_immutable(const struct crd_check *c, const struct json *cr
 
 static void crd_check_stored(const struct crd_check *c, const struct json *crd)
 {
-	json_for_each(it, json_at(crd, "status.storedVersions"))
+	const struct json *stored = json_at(crd, "status.storedVersions");
+	const struct json *versions = json_at(crd, "spec.versions");
+
+	if (!json_len(stored))
+		cause_invalid(c->e, STR("status.storedVersions"), stored,
+			      "must have at least one stored version");
+	json_for_each(v, versions)
+	{
+		struct str name = json_str_at(v.val, "name");
+		bool known = !json_len(stored) || !json_bool_at(v.val, "storage", false);
+
+		json_for_each(it, stored) known |= str_eq(json_as_str(it.val), name);
+		if (!known)
+			cause_invalid(c->e, STR("status.storedVersions"), stored,
+				      "must have the storage version " STR_FMT, STR_ARG(name));
+	}
+	json_for_each(it, stored)
 	{
 		struct str v = json_as_str(it.val);
 
-		if (json_find_by(json_at(crd, "spec.versions"), "name", v))
+		if (json_find_by(versions, "name", v))
 			continue;
 		cause_invalid_str(
 			c->e, arena_fmt(c->a, "status.storedVersions[%zu]", it.i), v,
@@ -416,6 +548,7 @@ void crd_validate(struct arena *a, struct schema_registry *types, const struct j
 	struct str scope = json_str_at(crd, "spec.scope");
 
 	crd_check_group(&c, crd);
+	crd_check_approval(&c, crd, old);
 	if (!scope.n)
 		cause_required(e, STR("spec.scope"), NULL);
 	else if (!str_eqz(scope, scopes[0]) && !str_eqz(scope, scopes[1]))

@@ -57,85 +57,145 @@ static bool crd_uses_kind(const struct resource *res, struct str kind)
 	return str_eq(res->kind, kind) || str_eq(res->list_kind, kind);
 }
 
-struct crd_conflict {
-	const char *reason; /* NULL: none */
-	struct str name;
-};
-
-static struct crd_conflict crd_conflict_with(const struct resource *res, const struct json *names)
-{
-	static const struct {
-		const char *member, *reason;
-		bool kind;
-	} rows[] = {
-		{ "plural", "PluralConflict", false },
-		{ "singular", "SingularConflict", false },
-		{ "kind", "KindConflict", true },
-		{ "listKind", "ListKindConflict", true },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct str name = json_str_at(names, rows[i].member);
-
-		if (rows[i].kind ? crd_uses_kind(res, name) : crd_uses_name(res, name))
-			return (struct crd_conflict){ rows[i].reason, name };
-	}
-	json_for_each(it, json_get(names, "shortNames")) if (
-		crd_uses_name(res, json_as_str(it.val))) return (struct crd_conflict){
-		"ShortNamesConflict", json_as_str(it.val)
-	};
-	return (struct crd_conflict){ 0 };
-}
-
-/* Only names within the group can clash. */
-static struct crd_conflict crd_conflict(struct apiserver *s, const struct json *crd)
+/* Whether another resource of the group has the name; only names within a group can clash. */
+static bool crd_taken(struct apiserver *s, const struct json *crd, struct str name, bool kind)
 {
 	struct str group = json_str_at(crd, "spec.group");
 	struct str plural = json_str_at(crd, "spec.names.plural");
 	const struct resource *res = NULL;
 
-	while ((res = registry_next(s->registry, res))) {
-		struct crd_conflict c;
-
-		if (!str_eq(res->group, group) || str_eq(res->plural, plural))
-			continue;
-		c = crd_conflict_with(res, json_at(crd, "spec.names"));
-		if (c.reason)
-			return c;
-	}
-	return (struct crd_conflict){ 0 };
+	while ((res = registry_next(s->registry, res)))
+		if (str_eq(res->group, group) && !str_eq(res->plural, plural) &&
+		    (kind ? crd_uses_kind(res, name) : crd_uses_name(res, name)))
+			return true;
+	return false;
 }
 
 /* ---- status */
 
+struct crd_names {
+	struct apiserver *s;
+	struct arena *a;
+	const struct json *crd, *wanted;
+	struct json *accepted;
+	const char *reason; /* NULL: no conflict */
+	struct str text;
+};
+
+static void crd_accept_name(struct crd_names *n, const char *member, const char *reason, bool kind)
+{
+	struct str name = json_str_at(n->wanted, member);
+
+	if (!str_eq(name, json_str_at(n->accepted, member)) &&
+	    crd_taken(n->s, n->crd, name, kind)) {
+		n->reason = reason;
+		n->text = arena_fmt(n->a, "\"" STR_FMT "\" is already in use", STR_ARG(name));
+		return;
+	}
+	json_set_str(n->a, n->accepted, member, name);
+}
+
+static bool crd_has_text(const struct json *list, struct str s)
+{
+	json_for_each(it, list)
+	{
+		if (str_eq(json_as_str(it.val), s))
+			return true;
+	}
+	return false;
+}
+
+static void crd_accept_list(struct crd_names *n, const char *member)
+{
+	const struct json *list = json_get(n->wanted, member);
+
+	json_delz(n->accepted, member);
+	if (json_len(list))
+		json_set(n->a, n->accepted, member, json_copy(n->a, list));
+}
+
+/* All of the short names or none. */
+static void crd_accept_short_names(struct crd_names *n)
+{
+	struct str bad = STR_EMPTY;
+	size_t count = 0;
+
+	json_for_each(it, json_get(n->wanted, "shortNames"))
+	{
+		struct str name = json_as_str(it.val);
+
+		if (crd_has_text(json_get(n->accepted, "shortNames"), name) ||
+		    !crd_taken(n->s, n->crd, name, false))
+			continue;
+		bad = arena_fmt(n->a, STR_FMT "%s\"" STR_FMT "\" is already in use", STR_ARG(bad),
+				count++ ? ", " : "", STR_ARG(name));
+	}
+	if (!count) {
+		crd_accept_list(n, "shortNames");
+		return;
+	}
+	n->reason = "ShortNamesConflict";
+	n->text = count > 1 ? arena_fmt(n->a, "[" STR_FMT "]", STR_ARG(bad)) : bad;
+}
+
+static void crd_set_approval(struct arena *a, struct json *crd, struct json *status,
+			     struct wall now)
+{
+	static const char *const reasons[] = {
+		[CRD_APPROVAL_MISSING] = "MissingAnnotation",
+		[CRD_APPROVAL_INVALID] = "InvalidAnnotation",
+		[CRD_APPROVAL_BYPASSED] = "UnapprovedAnnotation",
+		[CRD_APPROVAL_GIVEN] = "ApprovedAnnotation",
+	};
+	enum crd_approval state = crd_approval(crd);
+	struct str said = meta_annotation(crd, CRD_APPROVED);
+	struct str text = str_from(crd_approval_texts[state]);
+
+	if (!crd_group_protected(json_str_at(crd, "spec.group")))
+		return;
+	if (state == CRD_APPROVAL_GIVEN)
+		text = arena_cat(a, text, said);
+	if (state == CRD_APPROVAL_BYPASSED)
+		text = arena_fmt(a, STR_FMT "\"" STR_FMT "\"", STR_ARG(text), STR_ARG(said));
+	condition_set(a, status, "KubernetesAPIApprovalPolicyConformant",
+		      state == CRD_APPROVAL_GIVEN ? "True" : "False", str_from(reasons[state]),
+		      text, now);
+}
+
 static void crd_set_names_status(struct apiserver *s, struct arena *a, struct json *crd,
 				 struct wall now)
 {
-	struct crd_conflict c = crd_conflict(s, crd);
 	struct json *status = json_sub(a, crd, "status");
+	struct crd_names n = { .s = s,
+			       .a = a,
+			       .crd = crd,
+			       .wanted = json_at(crd, "spec.names"),
+			       .accepted = json_sub(a, status, "acceptedNames") };
 	bool was = condition_is_true(status, "Established");
 
-	if (c.reason) {
-		condition_set(a, status, "NamesAccepted", "False", str_from(c.reason),
-			      arena_fmt(a, "\"" STR_FMT "\" is already in use", STR_ARG(c.name)),
-			      now);
-		if (!was)
-			condition_set(a, status, "Established", "False", STR("NotAccepted"),
-				      STR("not all names are accepted"), now);
-		if (!json_get(status, "acceptedNames")) {
-			struct json *none = json_sub(a, status, "acceptedNames");
-
-			json_set_str(a, none, "plural", STR_EMPTY);
-			json_set_str(a, none, "kind", STR_EMPTY);
-		}
-		return;
+	if (!json_len(n.accepted)) {
+		json_set_str(a, n.accepted, "plural", STR_EMPTY);
+		json_set_str(a, n.accepted, "kind", STR_EMPTY);
 	}
-	json_set(a, status, "acceptedNames", json_copy(a, json_at(crd, "spec.names")));
-	condition_set(a, status, "NamesAccepted", "True", STR("NoConflicts"),
-		      STR("no conflicts found"), now);
-	if (!was)
+	/* the last conflict is the one that is told */
+	crd_accept_name(&n, "plural", "PluralConflict", false);
+	crd_accept_name(&n, "singular", "SingularConflict", false);
+	crd_accept_short_names(&n);
+	crd_accept_name(&n, "kind", "KindConflict", true);
+	crd_accept_name(&n, "listKind", "ListKindConflict", true);
+	crd_accept_list(&n, "categories");
+	if (n.reason)
+		condition_set(a, status, "NamesAccepted", "False", str_from(n.reason), n.text, now);
+	else
+		condition_set(a, status, "NamesAccepted", "True", STR("NoConflicts"),
+			      STR("no conflicts found"), now);
+	if (!was && n.reason)
+		condition_set(a, status, "Established", "False", STR("NotAccepted"),
+			      STR("not all names are accepted"), now);
+	else if (!was)
 		condition_set(a, status, "Established", "True", STR("InitialNamesAccepted"),
 			      STR("the initial names have been accepted"), now);
+	crd_set_approval(a, crd, status, now);
 }
 
 static void crd_add_stored_version(struct arena *a, struct json *crd)
@@ -183,7 +243,8 @@ static struct err *crd_prepare_update(struct api_request *rq, struct json *obj,
 {
 	if (rq->subres)
 		return NULL;
-	if (!json_equal(json_at(obj, "spec.names"), json_at(old, "spec.names")))
+	if (!json_equal(json_at(obj, "spec.names"), json_at(old, "spec.names")) ||
+	    !str_eq(meta_annotation(obj, CRD_APPROVED), meta_annotation(old, CRD_APPROVED)))
 		crd_set_names_status(rq->server, rq->arena, obj, rq->now);
 	crd_add_stored_version(rq->arena, obj);
 	return NULL;
@@ -205,7 +266,9 @@ static void crd_check_create(struct api_request *rq, const struct json *obj, str
 static void crd_check_update(struct api_request *rq, const struct json *obj, const struct json *old,
 			     struct err **e)
 {
-	crd_check(rq, obj, old, e);
+	/* a status is its writer's */
+	if (!rq->subres)
+		crd_check(rq, obj, old, e);
 }
 
 static void crd_deleting(struct api_request *rq, struct json *obj)

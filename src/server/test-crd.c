@@ -30,7 +30,7 @@ static const char good[] =
 	"\"integer\",\"jsonPath\":\".spec.n\"}],\"selectableFields\":[{\"jsonPath\":\".spec.m\"}],"
 	"\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":"
 	"\"object\",\"properties\":{\"n\":{\"type\":\"integer\"},\"m\":{\"type\":\"string\"}}}}}}}]"
-	"}}";
+	"},\"status\":{\"storedVersions\":[\"v1\"]}}";
 
 /* good with the member at path (dots, numbers index lists) replaced. */
 static struct json *changed(struct arena *a, const char *path, const char *value)
@@ -80,8 +80,31 @@ TEST(rules)
 		  "is an invalid path: does not refer to a valid field" },
 		{ V0 "schema.openAPIV3Schema.type", NULL, "spec.validation.openAPIV3Schema.type",
 		  "Required value: must not be empty at the root" },
-		{ "spec.conversion", "{\"strategy\":\"Webhook\"}", "spec.conversion.strategy",
-		  "Unsupported value: \"Webhook\": supported values: \"None\"" },
+		{ "spec.conversion", "{\"strategy\":\"Foo\"}", "spec.conversion.strategy",
+		  "Unsupported value: \"Foo\": supported values: \"None\", \"Webhook\"" },
+		{ "spec.conversion", "{\"strategy\":\"Webhook\"}",
+		  "spec.conversion.webhookClientConfig",
+		  "Required value: required when strategy is set to Webhook" },
+		{ "spec.names.kind", "\"9x\"", "spec.names.kind",
+		  "may have mixed case, but should otherwise match: a DNS-1035 label" },
+		{ V0 "name", "\"\"", "spec.versions[0].name", "a DNS-1035 label must consist" },
+		{ V0 "deprecationWarning", "\"x\"", "spec.versions[0].deprecationWarning",
+		  "can only be set for deprecated versions" },
+		{ V0 "additionalPrinterColumns.0.format", "\"x\"",
+		  "spec.additionalPrinterColumns[0].format",
+		  "must be one of byte,date,date-time,double,float,int32,int64,password" },
+		{ V0 "additionalPrinterColumns.0.jsonPath", "\"x\"",
+		  "spec.additionalPrinterColumns[0].JSONPath",
+		  "must be a simple json path starting with ." },
+		{ V0 "selectableFields", "[{\"jsonPath\":\".spec\"}]",
+		  "spec.selectableFields[0].jsonPath",
+		  "must point to a field of type string, boolean or integer." },
+		{ V0 "selectableFields", "[{\"jsonPath\":\".metadata.name\"}]",
+		  "spec.selectableFields[0].jsonPath", "must not point to fields in metadata" },
+		{ V0 "selectableFields", "[{\"jsonPath\":\".spec.m\"},{\"jsonPath\":\".spec.m\"}]",
+		  "spec.selectableFields[1].jsonPath", "Duplicate value: \".spec.m\"" },
+		{ "status", "{}", "status.storedVersions",
+		  "must have at least one stored version" },
 		{ "status", "{\"storedVersions\":[\"v0\"]}", "status.storedVersions[0]",
 		  "missing from spec.versions; v0 was previously a storage version" },
 	};
