@@ -4,7 +4,9 @@
 
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "base/blob.h"
+#include "base/buf.h"
 #include "base/mem.h"
 
 #define PIECE ((size_t)64 * 1024)
@@ -34,6 +36,30 @@ void body_add(struct body *b, struct str s)
 		b->room -= n;
 		s = str_skip(s, n);
 	}
+}
+
+/* What does not fit behind the last piece begins a new one; the rest of that one stays unused. */
+bool body_begin(struct body *b, size_t n, struct buf *ret)
+{
+	struct blob *last;
+
+	if (n > PIECE / 4)
+		return false;
+	if (b->room < n) {
+		if (b->n)
+			b->v[b->n - 1]->n = PIECE - b->room;
+		body_grow(b);
+	}
+	last = b->v[b->n - 1];
+	*ret = (struct buf){ .p = last->p + PIECE - b->room, .cap = b->room };
+	return true;
+}
+
+void body_commit(struct body *b, const struct buf *written)
+{
+	ASSERT(written->p == b->v[b->n - 1]->p + PIECE - b->room && written->n <= b->room);
+	b->room -= written->n;
+	b->total += written->n;
 }
 
 struct blob *const *body_pieces(struct body *b, size_t *ret_n)

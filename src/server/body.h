@@ -9,6 +9,7 @@
 #include "base/str.h"
 
 struct blob;
+struct buf;
 
 struct body {
 	size_t total;
@@ -19,6 +20,12 @@ struct body {
 };
 
 void body_add(struct body *b, struct str s);
+/*
+ * For writing up to n bytes in place: buf ends where the body does, and is given back with
+ * body_commit. It must not outgrow n. False when n is too much for a piece: then body_add.
+ */
+bool body_begin(struct body *b, size_t n, struct buf *ret);
+void body_commit(struct body *b, const struct buf *written);
 /* Cuts the last piece to what is in it; the pieces may be sent then, the body not added to. */
 struct blob *const *body_pieces(struct body *b, size_t *ret_n);
 void body_fini(struct body *b);

@@ -36,6 +36,9 @@
 	"between "                                                                                 \
 	"the time the first chunk was returned and now may show up in the list."
 
+/* kind, apiVersion and resourceVersion of an item, with room to spare */
+#define ITEM_HEAD_MAX 1024
+
 struct lister {
 	struct api_request *rq;
 	struct body items;
@@ -80,6 +83,30 @@ static struct err *list_add_tree(struct lister *l, const struct obj *o)
 	return NULL;
 }
 
+/* Straight into the response where what is stored is what is shown. */
+static struct err *list_add_text(struct lister *l, const struct obj *o)
+{
+	struct api_request *rq = l->rq;
+	bool kind = rq->res->custom;
+	struct buf b;
+
+	if (object_is_current(rq->res, rq->v, o) &&
+	    body_begin(&l->items, o->tail.n + ITEM_HEAD_MAX, &b)) {
+		if (l->n)
+			buf_addc(&b, ',');
+		obj_write(&b, o, kind ? resource_api_version(rq->arena, rq->res, rq->v) : STR_EMPTY,
+			  kind ? rq->res->kind : STR_EMPTY);
+		body_commit(&l->items, &b);
+		return NULL;
+	}
+	buf_clear(&l->item);
+	if (l->n)
+		buf_addc(&l->item, ',');
+	TRY(object_write(rq->server->registry, rq->arena, &l->item, rq->res, rq->v, o, kind));
+	body_add(&l->items, buf_str(&l->item));
+	return NULL;
+}
+
 static bool list_accept(const struct obj *o, void *ctx)
 {
 	struct lister *l = ctx;
@@ -90,12 +117,7 @@ static bool list_accept(const struct obj *o, void *ctx)
 	if (list_on_trees(rq)) {
 		l->e = list_add_tree(l, o);
 	} else {
-		buf_clear(&l->item);
-		if (l->n)
-			buf_addc(&l->item, ',');
-		l->e = object_write(rq->server->registry, rq->arena, &l->item, rq->res, rq->v, o,
-				    rq->res->custom);
-		body_add(&l->items, buf_str(&l->item));
+		l->e = list_add_text(l, o);
 	}
 	if (rq->opt.limit) {
 		l->last_ns = arena_str(rq->arena, o->ns);

@@ -2,6 +2,7 @@
 #include "server/main.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,12 @@
 
 #define MAX_LISTEN 16
 #define DRAIN_MS   1000
+/*
+ * What a large list took is kept for the next one: giving pages back and faulting them in again
+ * costs more than copying the list. Every few seconds what is too much goes back.
+ */
+#define HEAP_KEPT    (32 << 20)
+#define HEAP_TRIM_MS 5000
 
 static const char usage[] =
 	"usage: isoplane apiserver --data-dir DIR --listen ADDR:PORT [--kubeconfig FILE]\n"
@@ -352,6 +359,7 @@ static struct err *server_start(struct apiserver *s, int *ret_port)
 struct server_run {
 	struct apiserver *s;
 	struct signal_source term, intr, usr1;
+	struct timer trim;
 	struct waitq stop;
 	bool stopping;
 };
@@ -379,6 +387,15 @@ static void run_on_usr1(struct signal_source *src, int signo UNUSED)
 
 	if (r->s->http)
 		http_server_dump(r->s->http);
+}
+
+static void run_trim(struct timer *t)
+{
+	struct server_run *r = container_of(t, struct server_run, trim);
+
+	if (mallinfo2().fordblks > HEAP_KEPT / 4)
+		malloc_trim(HEAP_KEPT / 8);
+	timer_start(r->s->loop, t, HEAP_TRIM_MS);
 }
 
 static struct err *run_serve(struct server_run *r)
@@ -420,13 +437,16 @@ static struct err *run_main(void *arg)
 	r.term.fn = run_on_term;
 	r.intr.fn = run_on_intr;
 	r.usr1.fn = run_on_usr1;
+	r.trim.fn = run_trim;
 	signal_source_add(s->loop, &r.term, SIGTERM);
 	signal_source_add(s->loop, &r.intr, SIGINT);
 	signal_source_add(s->loop, &r.usr1, SIGUSR1);
+	timer_start(s->loop, &r.trim, HEAP_TRIM_MS);
 	e = run_serve(&r);
 	signal_source_del(&r.term);
 	signal_source_del(&r.intr);
 	signal_source_del(&r.usr1);
+	timer_cancel(&r.trim);
 	/* the process ends here: what is durable is durable, the rest is the kernel's */
 	return e;
 }
@@ -440,6 +460,7 @@ int apiserver_main(int argc, char **argv)
 		return 2;
 	log_init("apiserver", f.debug ? LOG_DEBUG : LOG_INFO);
 	signal(SIGPIPE, SIG_IGN);
+	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
 	e = fiber_main(run_main, &f);
 	if (!e)
 		_exit(0);

@@ -205,7 +205,10 @@ static struct err *server_start(struct test *t)
 
 		if (!e)
 			return NULL;
-		if (process_exited(t->proc, &status) || mono_ms_since(start) > START_MS)
+		if (process_exited(t->proc, &status))
+			return err_wrap(e, "the server ended with status 0x%x, see %s/log", status,
+					t->dir);
+		if (mono_ms_since(start) > START_MS)
 			return err_wrap(e, "the server does not start, see %s/log", t->dir);
 		err_ignore(e, "it is still starting");
 		TRY(fiber_sleep_ms(2));
