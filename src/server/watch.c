@@ -566,22 +566,49 @@ static void watch_start_timers(struct watcher *w, int64_t seconds)
 		timer_start(l, &w->last_bookmark, (seconds - 2) * 1000);
 }
 
+/* To the next of the bytes behind the watcher. */
+static struct str watch_keep(char **at, struct str s)
+{
+	char *p = *at;
+
+	if (s.n)
+		memcpy(p, s.p, s.n);
+	*at += s.n;
+	return str_make(p, s.n);
+}
+
+/* An arena of its own costs a page, which ten thousand idle watches can do without. */
+static struct err *watch_select(struct watcher *w, const struct api_request *rq)
+{
+	struct arena *a;
+
+	if (!rq->opt.labels && !rq->opt.fields)
+		return NULL;
+	a = w->arena = arena_new();
+	if (rq->opt.labels)
+		TRY(label_selector_parse(a, arena_str(a, rq->opt.label_text), &w->labels));
+	if (rq->opt.fields)
+		TRY(options_fields(a, w->v, arena_str(a, rq->opt.field_text), &w->fields));
+	return NULL;
+}
+
 static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 {
-	struct watcher *w = mem_new(struct watcher);
-	struct arena *a = arena_new();
+	const struct str ns = rq->res->namespaced ? rq->ns : STR_EMPTY;
+	const size_t text = ns.n + rq->name.n + rq->out.form_version.n;
+	struct watcher *w = mem_zalloc(1, sizeof(*w) + text);
+	char *at = (char *)(w + 1);
 	struct err *e;
 
 	*w = (struct watcher){
 		.server = rq->server,
-		.arena = a,
 		.res = resource_ref(rq->res),
 		.v = rq->v,
-		.ns = rq->res->namespaced ? arena_str(a, rq->ns) : STR_EMPTY,
-		.name = arena_str(a, rq->name),
+		.ns = watch_keep(&at, ns),
+		.name = watch_keep(&at, rq->name),
 		.form = rq->out.form,
 		.include = rq->opt.include,
-		.form_version = arena_str(a, rq->out.form_version),
+		.form_version = watch_keep(&at, rq->out.form_version),
 		.seen = { rq->opt.rv },
 		.bookmarks = rq->opt.bookmarks,
 		.counter = metrics_watch_events(rq->server, rq->res, rq->v),
@@ -595,11 +622,7 @@ static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 	waitq_init(&w->drained);
 	list_init(&w->pending);
 	list_push_back(&rq->server->watches->watchers, &w->link);
-	e = NULL;
-	if (rq->opt.labels)
-		e = label_selector_parse(a, arena_str(a, rq->opt.label_text), &w->labels);
-	if (!e && rq->opt.fields)
-		e = options_fields(a, w->v, arena_str(a, rq->opt.field_text), &w->fields);
+	e = watch_select(w, rq);
 	if (e) {
 		watch_free(w);
 		return e;
