@@ -27,6 +27,7 @@ struct disruption {
 };
 
 static const struct gvr gvr_budgets = GVR("policy", "v1", "poddisruptionbudgets");
+static const struct gvr disruption_statefulsets = GVR("apps", "v1", "statefulsets");
 
 struct disruption_sync {
 	struct disruption *dr;
@@ -47,7 +48,7 @@ static const struct {
 	{ "ReplicaSet", "apps", &gvr_replicasets },
 	{ "ReplicationController", "", &gvr_replicationcontrollers },
 	{ "Deployment", "apps", &gvr_deployments },
-	{ "StatefulSet", "apps", &(const struct gvr)GVR("apps", "v1", "statefulsets") },
+	{ "StatefulSet", "apps", &disruption_statefulsets },
 };
 
 static const struct gvr *disruption_gvr(const struct json *ref)
