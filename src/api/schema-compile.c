@@ -149,6 +149,22 @@ static struct json *schema_zero(struct arena *a, const struct json *prop)
 	return NULL;
 }
 
+/* A struct that typed clients hold by value: there even when it is empty. */
+static bool schema_kept_struct(const struct json *prop)
+{
+	static const char *const leaves[] = { ".Time", ".MicroTime", ".Quantity", ".IntOrString",
+					      ".RawExtension", ".FieldsV1", ".JSON", ".Duration" };
+	struct str ref = json_as_str(json_get(prop, "$ref"));
+
+	if (!ref.n || !str_eqz(json_as_str(json_get(prop, "x-isoplane-zero")), "kept"))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(leaves); i++) {
+		if (str_has_suffix(ref, str_from(leaves[i])))
+			return false;
+	}
+	return true;
+}
+
 static void schema_build_fills(struct schema_root *root, struct schema_rules *r,
 			       const struct json *j)
 {
@@ -167,6 +183,8 @@ static void schema_build_fills(struct schema_root *root, struct schema_rules *r,
 		fills[n].name = arena_str(a, it.key);
 		if (d && json_type(d) != JSON_NULL)
 			fills[n++].val = json_copy(a, d);
+		else if (root->builtin && schema_kept_struct(it.val))
+			fills[n++].val = json_object(a);
 	}
 	for (size_t i = 0; root->builtin && i < r->n_required; i++) {
 		const struct json *p = json_get_s(props, r->required[i]);
@@ -209,7 +227,11 @@ static bool schema_has_rules(const struct json *j)
 		if (i == ARRAY_LEN(plain))
 			return true;
 	}
-	json_for_each(it, json_get(j, "properties")) if (json_get(it.val, "default")) return true;
+	json_for_each(it, json_get(j, "properties"))
+	{
+		if (json_get(it.val, "default") || schema_kept_struct(it.val))
+			return true;
+	}
 	return false;
 }
 

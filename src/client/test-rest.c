@@ -188,7 +188,7 @@ TEST(kubeconfig)
 {
 	static const char text[] =
 		"apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n"
-		"- {name: c, context: {cluster: k, user: u, namespace: n}}\n"
+		"- {name: c, context: {cluster: k, user: u, namespace: ns}}\n"
 		"- {name: e, context: {cluster: k, user: x}}\n"
 		"- {name: broken, context: {cluster: none}}\n"
 		"clusters:\n- name: k\n  cluster: {server: 'https://h:1', "
@@ -216,7 +216,7 @@ TEST(kubeconfig)
 	assert_str(k.server, "https://h:1");
 	assert_str(k.ca_pem, "CA");
 	assert_str(k.token, "t");
-	assert_str(k.ns, "n");
+	assert_str(k.ns, "ns");
 	assert_string_equal(k.token_file, "/tmp/tok");
 	unlink(path);
 }

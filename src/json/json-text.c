@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/map.h"
+#include "json/json-error.h"
 #include "json/json-internal.h"
 
 /* Objects with more members than this find duplicates by hashing. */
@@ -136,8 +137,10 @@ struct err *json_parse_dups(struct arena *a, struct str text, struct json **ret,
 		memcpy(copy, text.p, text.n);
 	doc = yyjson_read_opts(copy, text.n, YYJSON_READ_INSITU, NULL, &why);
 	if (!doc) {
-		if (text.n == 0 || why.code == YYJSON_READ_ERROR_EMPTY_CONTENT)
-			return err_new(ERR_BAD_REQUEST, "unexpected end of JSON input");
+		const char *go = json_syntax_error(a, text);
+
+		if (go)
+			return err_new(ERR_BAD_REQUEST, "%s", go);
 		return err_new(ERR_BAD_REQUEST, "invalid JSON at offset %zu: %s", why.pos, why.msg);
 	}
 	v = json_read_value(&r, yyjson_doc_get_root(doc), NULL, 0);
@@ -153,6 +156,48 @@ struct err *json_parse_dups(struct arena *a, struct str text, struct json **ret,
 struct err *json_parse(struct arena *a, struct str text, struct json **ret)
 {
 	return json_parse_dups(a, text, ret, NULL);
+}
+
+struct key_walk {
+	struct arena *a;
+	json_key_fn fn;
+	void *ctx;
+};
+
+static void json_walk_keys(const struct key_walk *w, yyjson_val *in, const struct json_place *up,
+			   unsigned depth)
+{
+	struct json_place place = { .parent = up, .in_array = yyjson_is_arr(in) };
+	_cleanup_map_ struct map seen = { 0 };
+	size_t i, n;
+	yyjson_val *k, *v;
+
+	if (depth >= JSON_MAX_DEPTH)
+		return;
+	yyjson_arr_foreach(in, i, n, v)
+	{
+		place.index = i;
+		json_walk_keys(w, v, &place, depth + 1);
+	}
+	yyjson_obj_foreach(in, i, n, k, v)
+	{
+		_cleanup_buf_ struct buf b = { 0 };
+
+		place.key = str_make(yyjson_get_str(k), yyjson_get_len(k));
+		json_place_path(&b, &place);
+		w->fn(buf_str(&b), map_put(&seen, place.key, w->ctx) != NULL, w->ctx);
+		json_walk_keys(w, v, &place, depth + 1);
+	}
+}
+
+void json_each_key(struct arena *a, struct str text, json_key_fn fn, void *ctx)
+{
+	const struct key_walk w = { a, fn, ctx };
+	yyjson_doc *doc = yyjson_read(text.p, text.n, 0);
+
+	if (doc)
+		json_walk_keys(&w, yyjson_doc_get_root(doc), NULL, 0);
+	yyjson_doc_free(doc);
 }
 
 static void json_write_with(struct buf *b, const struct json *v, yyjson_write_flag flags)

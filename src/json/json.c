@@ -506,6 +506,13 @@ void json_replace_idx(struct json *arr, size_t i, struct json *v)
 	yyjson_mut_arr_replace(&arr->v, i, &v->v);
 }
 
+void json_become(struct json *v, const struct json *from)
+{
+	PRE(!json_len(from));
+	v->v.tag = from->v.tag;
+	v->v.uni = from->v.uni;
+}
+
 struct json *json_find_by(const struct json *arr, const char *key, struct str val)
 {
 	if (!json_is(arr, JSON_ARRAY))

@@ -37,6 +37,10 @@ enum json_type {
 MUST_USE struct err *json_parse(struct arena *a, struct str text, struct json **ret);
 MUST_USE struct err *json_parse_dups(struct arena *a, struct str text, struct json **ret,
 				     struct json **ret_dups);
+/* Each key of a well-formed text in the order of the text; again: not the first in its object. ctx
+ * is not NULL. */
+typedef void (*json_key_fn)(struct str path, bool again, void *ctx);
+void json_each_key(struct arena *a, struct str text, json_key_fn fn, void *ctx);
 void json_write(struct buf *b, const struct json *v);
 /* 2-space indent, as kubectl and the server's ?pretty=1. */
 void json_write_pretty(struct buf *b, const struct json *v);
@@ -104,6 +108,8 @@ bool json_remove_idx(struct json *arr, size_t i);
 void json_insert_idx(struct json *arr, size_t i, struct json *v);
 /* Replaces element i in place. */
 void json_replace_idx(struct json *arr, size_t i, struct json *v);
+/* Turns v, where it stands, into a scalar or an empty container like from. */
+void json_become(struct json *v, const struct json *from);
 /* The first element whose member key is the string val. */
 struct json *json_find_by(const struct json *arr, const char *key, struct str val);
 

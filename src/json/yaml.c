@@ -32,8 +32,15 @@ static struct err *yaml_read_node(struct yaml_reader *r, const yaml_event_t *ev,
 
 static struct err *yaml_error(const yaml_parser_t *p)
 {
-	return err_new(ERR_BAD_REQUEST, "yaml: line %zu: %s", p->problem_mark.line + 1,
-		       p->problem ? p->problem : "malformed document");
+	/* as go-yaml counts: from 0, except where the scanner fails; the first line has no number
+	 */
+	size_t line = p->problem_mark.line ? p->problem_mark.line : p->context_mark.line;
+	const char *why = p->problem ? p->problem : "unknown problem parsing YAML content";
+
+	if (!line)
+		return err_new(ERR_BAD_REQUEST, "yaml: %s", why);
+	return err_new(ERR_BAD_REQUEST, "yaml: line %zu: %s",
+		       line + (p->error == YAML_SCANNER_ERROR), why);
 }
 
 static struct err *yaml_next(struct yaml_reader *r, yaml_event_t *ev)
@@ -123,10 +130,10 @@ static bool yaml_float(struct arena *a, struct str s, struct json **ret)
 static struct json *yaml_resolve_plain(struct arena *a, struct str s)
 {
 	static const char *const nulls[] = { "", "~", "null", "Null", "NULL", NULL };
-	static const char *const trues[] = { "true", "True", "TRUE", "yes", "Yes",
-					     "YES",  "on",   "On",   "ON",  NULL };
-	static const char *const falses[] = { "false", "False", "FALSE", "no",  "No",
-					      "NO",    "off",   "Off",   "OFF", NULL };
+	static const char *const trues[] = { "y",   "Y",   "true", "True", "TRUE", "yes",
+					     "Yes", "YES", "on",   "On",   "ON",   NULL };
+	static const char *const falses[] = { "n",  "N",  "false", "False", "FALSE", "no",
+					      "No", "NO", "off",   "Off",   "OFF",   NULL };
 	struct json *v;
 
 	if (yaml_is_one_of(s, nulls))
@@ -414,16 +421,52 @@ static void yaml_emit_scalar(struct arena *a, yaml_emitter_t *em, struct str s,
 	yaml_emit(em, &ev);
 }
 
+/* "2006-01-02", with or without a time: YAML has a type for that. */
+static bool yaml_is_time(struct str s)
+{
+	static const char form[] = "dddd-dd-dd";
+
+	for (size_t i = 0; i < sizeof(form) - 1; i++) {
+		if (i >= s.n || (form[i] == 'd' ? s.p[i] < '0' || s.p[i] > '9' : s.p[i] != form[i]))
+			return false;
+	}
+	return s.n == sizeof(form) - 1 || s.p[10] == 'T' || s.p[10] == 't' || s.p[10] == ' ';
+}
+
 /* A string that would read back as something else is quoted. */
 static void yaml_emit_str(struct arena *a, yaml_emitter_t *em, struct str s)
 {
-	bool plain = json_is(yaml_resolve_plain(a, s), JSON_STR) && !str_eqz(s, "<<");
+	bool plain = json_is(yaml_resolve_plain(a, s), JSON_STR) && !str_eqz(s, "<<") &&
+		     !yaml_is_time(s);
 	bool lines = str_find_char(s, '\n', 0) < s.n;
 
 	yaml_emit_scalar(a, em, s,
 			 lines   ? YAML_LITERAL_SCALAR_STYLE
 			 : plain ? YAML_ANY_SCALAR_STYLE
 				 : YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+}
+
+static void yaml_emit_value(struct arena *a, yaml_emitter_t *em, const struct json *v);
+
+static int yaml_by_key(const void *x, const void *y)
+{
+	const struct json_iter *a = x, *b = y;
+
+	return str_cmp(a->key, b->key);
+}
+
+/* By their names, as upstream's converter leaves them. */
+static void yaml_emit_members(struct arena *a, yaml_emitter_t *em, const struct json *v)
+{
+	struct json_iter *members = arena_array(a, json_len(v) + 1, sizeof(*members));
+	size_t n = 0;
+
+	json_for_each(it, v) members[n++] = it;
+	qsort(members, n, sizeof(*members), yaml_by_key);
+	for (size_t i = 0; i < n; i++) {
+		yaml_emit_str(a, em, members[i].key);
+		yaml_emit_value(a, em, members[i].val);
+	}
 }
 
 static void yaml_emit_value(struct arena *a, yaml_emitter_t *em, const struct json *v)
@@ -435,11 +478,7 @@ static void yaml_emit_value(struct arena *a, yaml_emitter_t *em, const struct js
 						    json_len(v) ? YAML_BLOCK_MAPPING_STYLE
 								: YAML_FLOW_MAPPING_STYLE);
 		yaml_emit(em, &ev);
-		json_for_each(it, v)
-		{
-			yaml_emit_str(a, em, it.key);
-			yaml_emit_value(a, em, it.val);
-		}
+		yaml_emit_members(a, em, v);
 		yaml_mapping_end_event_initialize(&ev);
 		yaml_emit(em, &ev);
 	} else if (json_is(v, JSON_ARRAY)) {

@@ -122,7 +122,10 @@ static struct err *create_commit(struct api_request *rq, struct json *obj, struc
 		TRY(object_make(rq, obj, &o));
 		w->ops[0] = (struct store_op){ .key = key, .put = o };
 		if (rq->opt.dry_run) {
-			*ret = obj_ref(o);
+			TRY(store_get(rq->server->store, &key, &w->ops[0].result));
+			*ret_taken = w->ops[0].result != NULL;
+			if (!*ret_taken)
+				*ret = obj_ref(o);
 			return NULL;
 		}
 		TRY(write_commit(rq->server, w, &conflict));
@@ -143,9 +146,10 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 	struct admission ad;
 	bool generated, taken = true;
 
+	TRY(metadata_begin_create(rq, obj));
+	metadata_dedup_owners(rq, obj, false);
 	if (!rq->managed)
 		rq->managed = managed_create(rq, obj);
-	TRY(metadata_begin_create(rq, obj));
 	/* a body may leave out what its path says */
 	if (!json_get(obj, "apiVersion"))
 		json_set_first(rq->arena, obj, "apiVersion",
@@ -157,6 +161,8 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 		TRY(admission_mutate(rq->server, &ad));
 		obj = ad.obj;
 	}
+	metadata_dedup_owners(rq, obj, true);
+	managed_set(rq->arena, obj, rq->managed);
 	/* mutating plugins see a name only where the client gave one */
 	if (str_empty(rq->name))
 		rq->name = meta_name(obj);
@@ -165,8 +171,6 @@ struct err *engine_create(struct api_request *rq, struct json *obj, const struct
 	if (generated)
 		metadata_generate_name(rq, obj);
 	ad.name = rq->name;
-	if (rq->managed)
-		managed_set(rq->arena, obj, rq->managed);
 	TRY(create_prepare(rq, obj));
 	ad.obj = obj;
 	if (!rq->bypass_admission)

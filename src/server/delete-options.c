@@ -33,9 +33,11 @@ static struct json *delete_options_from_query(struct api_request *rq)
 	s = http_query_find(q, "orphanDependents");
 	if (s.p)
 		json_set_bool(rq->arena, o, "orphanDependents", str_eqz(s, "true"));
-	s = http_query_find(q, "dryRun");
-	if (!str_empty(s))
-		json_push(json_sub_array(rq->arena, o, "dryRun"), json_str(rq->arena, s));
+	for (size_t i = 0; i < q->n; i++) {
+		if (str_eqz(q->v[i].name, "dryRun"))
+			json_push(json_sub_array(rq->arena, o, "dryRun"),
+				  json_str(rq->arena, q->v[i].value));
+	}
 	return o;
 }
 
@@ -76,20 +78,7 @@ static struct err *delete_options_apply(struct api_request *rq, const struct jso
 	if (json_is(json_get(o, "gracePeriodSeconds"), JSON_INT) && rq->opt.grace < 0)
 		rq->opt.grace = 1;
 	delete_options_propagation(rq, o, &e);
-	if (json_len(dry)) {
-		rq->opt.dry_run =
-			json_len(dry) == 1 && str_eqz(json_as_str(json_idx(dry, 0)), "All");
-		if (!rq->opt.dry_run) {
-			struct str text = arena_fmt(rq->arena,
-						    "Unsupported value: " STR_FMT
-						    ": supported values: \"All\"",
-						    STR_ARG(json_text(rq->arena, dry)));
-
-			if (!e)
-				e = err_new(ERR_INVALID, "is invalid");
-			err_add_cause(e, STR("dryRun"), STR("FieldValueNotSupported"), text);
-		}
-	}
+	options_check_dry_run(rq, dry, &e);
 	if (json_is(json_get(pre, "uid"), JSON_STR))
 		rq->opt.pre_uid = json_str_at(pre, "uid");
 	if (json_is(json_get(pre, "resourceVersion"), JSON_STR))

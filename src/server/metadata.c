@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/metadata.h"
 
+#include "api/gvk.h"
 #include "api/meta.h"
 #include "api/names.h"
 #include "base/arena.h"
@@ -17,12 +18,7 @@
 
 /* What a client may send but only the server decides. */
 static const char *const server_fields[] = {
-	"selfLink",
-	"uid",
-	"creationTimestamp",
-	"deletionTimestamp",
-	"deletionGracePeriodSeconds",
-	"managedFields",
+	"selfLink", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
 };
 
 static struct err *metadata_namespace(struct api_request *rq, struct json *meta)
@@ -44,9 +40,11 @@ static struct err *metadata_namespace(struct api_request *rq, struct json *meta)
 struct err *metadata_begin_create(struct api_request *rq, struct json *obj)
 {
 	struct json *meta = json_sub(rq->arena, obj, "metadata");
+	uint64_t rv;
 
 	TRY(metadata_namespace(rq, meta));
-	if (!str_empty(json_str_at(meta, "resourceVersion")))
+	/* what is no number is nothing */
+	if (str_to_u64(json_str_at(meta, "resourceVersion"), &rv) && rv)
 		return err_new(ERR_UNKNOWN,
 			       "resourceVersion should not be set on objects to be created");
 	json_delz(meta, "resourceVersion");
@@ -191,14 +189,28 @@ static void metadata_check_name(struct api_request *rq, const struct json *meta,
 		cause_invalid_str(e, STR("metadata.name"), name, "%s", why);
 }
 
+/* key is what is checked, shown what the error shows. */
+static bool metadata_check_qualified(struct str field, struct str key, struct str shown,
+				     struct err **e)
+{
+	const char *why = name_check_qualified(key);
+
+	if (!why)
+		return true;
+	cause_invalid_str(e, field, shown, "%s", why);
+	/* an empty name is also no name */
+	if (str_empty(key) || key.p[key.n - 1] == '/')
+		cause_invalid_str(e, field, shown, "%s", name_check_qualified_part(STR_EMPTY));
+	return false;
+}
+
 static void metadata_check_labels(struct api_request *rq, const struct json *meta, struct err **e)
 {
 	json_for_each(it, json_get(meta, "labels"))
 	{
-		const char *why = name_check_qualified(it.key);
+		const char *why;
 
-		if (why)
-			cause_invalid_str(e, STR("metadata.labels"), it.key, "%s", why);
+		metadata_check_qualified(STR("metadata.labels"), it.key, it.key, e);
 		why = name_check_label_value(json_as_str(it.val));
 		if (why)
 			cause_invalid(e, STR("metadata.labels"), it.val, "%s", why);
@@ -224,37 +236,29 @@ static void metadata_check_annotations(struct api_request *rq, const struct json
 	json_for_each(it, json_get(meta, "annotations"))
 	{
 		/* keys are compared without case, to keep old objects valid */
-		const char *why = name_check_qualified(metadata_lower(rq->arena, it.key));
-
-		if (why)
-			cause_invalid_str(e, STR("metadata.annotations"), it.key, "%s", why);
+		metadata_check_qualified(STR("metadata.annotations"),
+					 metadata_lower(rq->arena, it.key), it.key, e);
 		total += it.key.n + json_as_str(it.val).n;
 	}
 	if (total > ANNOTATIONS_MAX)
 		cause_too_long(e, STR("metadata.annotations"), ANNOTATIONS_MAX);
 }
 
-static void metadata_check_owner_ref(struct api_request *rq, const struct json *ref, struct err **e)
+static void metadata_check_owner(struct api_request *rq, const struct json *ref, struct err **e)
 {
-	static const struct {
-		const char *member, *text;
-	} needed[] = {
-		{ "apiVersion", "version must not be empty" },
-		{ "kind", "must not be empty" },
-		{ "name", "must not be empty" },
-		{ "uid", "must not be empty" },
-	};
+	static const char *const needed[] = { "kind", "name", "uid" };
+	struct str av = json_str_at(ref, "apiVersion"), group, version = STR_EMPTY;
 
+	if (!gv_parse(av, &group, &version) || str_empty(version))
+		cause_invalid_str(e, STR("metadata.ownerReferences.apiVersion"), av,
+				  "version must not be empty");
 	for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
-		if (str_empty(json_str_at(ref, needed[i].member)))
-			cause_invalid_str(e,
-					  arena_fmt(rq->arena, "metadata.ownerReferences.%s",
-						    needed[i].member),
-					  STR_EMPTY, "%s", needed[i].text);
+		if (str_empty(json_str_at(ref, needed[i])))
+			cause_invalid_str(
+				e, arena_fmt(rq->arena, "metadata.ownerReferences.%s", needed[i]),
+				STR_EMPTY, "must not be empty");
 	}
-	/* they go by themselves, all the time */
-	if (str_eqz(json_str_at(ref, "kind"), "Event") &&
-	    str_eqz(json_str_at(ref, "apiVersion"), "v1"))
+	if (str_eqz(av, "v1") && str_eqz(json_str_at(ref, "kind"), "Event"))
 		cause_invalid(e, STR("metadata.ownerReferences"), ref,
 			      "/v1, Kind=Event is disallowed from being an owner");
 }
@@ -266,19 +270,20 @@ static void metadata_check_owners(struct api_request *rq, const struct json *met
 
 	json_for_each(it, refs)
 	{
-		metadata_check_owner_ref(rq, it.val, e);
+		struct str name = arena_fmt(rq->arena, STR_FMT "/" STR_FMT,
+					    STR_ARG(json_str_at(it.val, "kind")),
+					    STR_ARG(json_str_at(it.val, "name")));
+
+		metadata_check_owner(rq, it.val, e);
 		if (!json_bool_at(it.val, "controller", false))
 			continue;
-		if (!str_empty(controller))
+		if (str_empty(controller))
+			controller = name;
+		else
 			cause_invalid(e, STR("metadata.ownerReferences"), refs,
 				      "Only one reference can have Controller set to true. Found "
-				      "\"true\" in references for " STR_FMT " and " STR_FMT
-				      "/" STR_FMT,
-				      STR_ARG(controller), STR_ARG(json_str_at(it.val, "kind")),
-				      STR_ARG(json_str_at(it.val, "name")));
-		controller = arena_fmt(rq->arena, STR_FMT "/" STR_FMT,
-				       STR_ARG(json_str_at(it.val, "kind")),
-				       STR_ARG(json_str_at(it.val, "name")));
+				      "\"true\" in references for " STR_FMT " and " STR_FMT,
+				      STR_ARG(controller), STR_ARG(name));
 	}
 }
 
@@ -289,41 +294,77 @@ static bool metadata_is_core(const struct resource *res)
 	       !str_eqz(res->group, "apiregistration.k8s.io");
 }
 
+static bool metadata_standard_finalizer(struct str f)
+{
+	return str_eqz(f, "orphan") || str_eqz(f, "foregroundDeletion") || str_eqz(f, "kubernetes");
+}
+
+static void metadata_check_finalizer(struct api_request *rq, struct str f, size_t i, struct err **e)
+{
+	bool qualified = str_find_char(f, '/', 0) < f.n;
+
+	metadata_check_qualified(STR("metadata.finalizers"), f, f, e);
+	if (qualified || metadata_standard_finalizer(f))
+		return;
+	if (metadata_is_core(rq->res))
+		cause_invalid_str(e, arena_fmt(rq->arena, "metadata.finalizers[%zu]", i), f,
+				  "name is neither a standard finalizer name nor is it fully "
+				  "qualified");
+	else if (rq->res->custom)
+		request_warn(rq,
+			     "metadata.finalizers: \"" STR_FMT
+			     "\": prefer a domain-qualified finalizer name including a path (/) to "
+			     "avoid accidental conflicts with other finalizer writers",
+			     STR_ARG(f));
+}
+
 static void metadata_check_finalizers(struct api_request *rq, const struct json *meta,
 				      struct err **e)
 {
-	bool orphan = false, foreground = false;
+	const struct json *all = json_get(meta, "finalizers");
 
-	json_for_each(it, json_get(meta, "finalizers"))
-	{
-		struct str f = json_as_str(it.val);
-		const char *why = name_check_qualified(f);
-
-		orphan |= str_eqz(f, "orphan");
-		foreground |= str_eqz(f, "foregroundDeletion");
-		if (why) {
-			cause_invalid_str(e, STR("metadata.finalizers"), f, "%s", why);
-		} else if (str_find_char(f, '/', 0) == f.n) {
-			if (metadata_is_core(rq->res) && !str_eqz(f, "orphan") &&
-			    !str_eqz(f, "foregroundDeletion") && !str_eqz(f, "kubernetes"))
-				cause_invalid_str(
-					e, arena_fmt(rq->arena, "metadata.finalizers[%zu]", it.i),
-					f,
-					"name is neither a standard finalizer name nor is "
-					"it fully qualified");
-			else if (rq->res->custom && !str_eqz(f, "orphan") &&
-				 !str_eqz(f, "foregroundDeletion"))
-				request_warn(rq,
-					     "metadata.finalizers: \"" STR_FMT
-					     "\": prefer a domain-qualified finalizer name "
-					     "including a path (/) to avoid accidental conflicts "
-					     "with other finalizer writers",
-					     STR_ARG(f));
-		}
-	}
-	if (orphan && foreground)
-		cause_invalid(e, STR("metadata.finalizers"), json_get(meta, "finalizers"),
+	json_for_each(it, all) metadata_check_finalizer(rq, json_as_str(it.val), it.i, e);
+	if (metadata_array_has(all, STR("orphan")) &&
+	    metadata_array_has(all, STR("foregroundDeletion")))
+		cause_invalid(e, STR("metadata.finalizers"), all,
 			      "finalizer orphan and foregroundDeletion cannot be both set");
+}
+
+static void metadata_check_generation(const struct json *meta, struct err **e)
+{
+	const struct json *generation = json_get(meta, "generation");
+
+	if (json_as_int(generation, 0) < 0)
+		cause_invalid(e, STR("metadata.generation"), generation,
+			      "must be greater than or equal to 0");
+}
+
+void metadata_dedup_owners(struct api_request *rq, struct json *obj, bool admitted)
+{
+	struct json *refs = json_path(obj, "metadata", "ownerReferences", NULL);
+	_cleanup_buf_ struct buf b = { 0 };
+
+	for (size_t i = 0; i + 1 < json_len(refs); i++) {
+		struct str uid = json_str_at(json_idx(refs, i), "uid");
+		bool again = false;
+
+		for (size_t k = json_len(refs) - 1; k > i; k--) {
+			if (!json_equal(json_idx(refs, i), json_idx(refs, k)))
+				continue;
+			json_remove_idx(refs, k);
+			again = true;
+		}
+		if (again)
+			buf_addf(&b, "%s" STR_FMT, b.n ? ", " : "", STR_ARG(uid));
+	}
+	if (b.n)
+		request_warn(rq,
+			     ".metadata.ownerReferences contains duplicate entries%s; API server "
+			     "dedups owner references in 1.20+, and may reject such requests as "
+			     "early as 1.24; please fix your requests; duplicate UID(s) "
+			     "observed: " STR_FMT,
+			     admitted ? " after mutating admission happens" : "",
+			     STR_ARG(buf_str(&b)));
 }
 
 void metadata_validate(struct api_request *rq, const struct json *obj, struct err **e)
@@ -331,6 +372,7 @@ void metadata_validate(struct api_request *rq, const struct json *obj, struct er
 	const struct json *meta = json_get(obj, "metadata");
 
 	metadata_check_name(rq, meta, e);
+	metadata_check_generation(meta, e);
 	metadata_check_labels(rq, meta, e);
 	metadata_check_annotations(rq, meta, e);
 	metadata_check_owners(rq, meta, e);

@@ -20,6 +20,9 @@ MUST_USE struct err *metadata_begin_update(struct api_request *rq, struct json *
 /* Carries over what clients cannot change; collects what they may not. */
 void metadata_carry(struct api_request *rq, struct json *obj, const struct json *old,
 		    struct err **e);
+/* ownerReferences that are there twice go, with a warning. admitted: a webhook may have made them.
+ */
+void metadata_dedup_owners(struct api_request *rq, struct json *obj, bool admitted);
 void metadata_validate(struct api_request *rq, const struct json *obj, struct err **e);
 /* generation + 1 when anything but metadata and status changed. */
 void metadata_bump_generation(struct api_request *rq, struct json *obj, const struct json *old);

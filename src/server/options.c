@@ -7,6 +7,7 @@
 
 #include "api/selector.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "io/fiber.h"
 #include "io/http-server.h"
@@ -55,23 +56,54 @@ static const char *options_kind(enum verb verb)
 
 static void options_dry_run(struct api_request *rq, struct err **e)
 {
-	struct str s = query(rq, "dryRun");
+	struct json *vals = json_array(rq->arena);
 
-	if (str_empty(s))
-		return;
-	rq->opt.dry_run = str_eqz(s, "All");
-	if (!rq->opt.dry_run) {
-		struct json *vals = json_array(rq->arena);
-		struct str text;
+	for (size_t i = 0; rq->http && i < rq->http->query.n; i++) {
+		const struct http_header *h = &rq->http->query.v[i];
 
-		json_push(vals, json_str(rq->arena, s));
-		text = arena_fmt(rq->arena,
-				 "Unsupported value: " STR_FMT ": supported values: \"All\"",
-				 STR_ARG(json_text(rq->arena, vals)));
-		if (!*e)
-			*e = err_new(ERR_INVALID, "is invalid");
-		err_add_cause(*e, STR("dryRun"), STR("FieldValueNotSupported"), text);
+		if (str_eqz(h->name, "dryRun"))
+			json_push(vals, json_str(rq->arena, h->value));
 	}
+	options_check_dry_run(rq, vals, e);
+}
+
+void options_check_dry_run(struct api_request *rq, const struct json *vals, struct err **e)
+{
+	bool all = json_len(vals) > 0;
+
+	json_for_each(it, vals) all &= str_eqz(json_as_str(it.val), "All");
+	rq->opt.dry_run = all;
+	if (all || !json_len(vals))
+		return;
+	if (!*e)
+		*e = err_new(ERR_INVALID, "is invalid");
+	err_add_cause(*e, STR("dryRun"), STR("FieldValueNotSupported"),
+		      arena_fmt(rq->arena,
+				"Unsupported value: " STR_FMT ": supported values: \"All\"",
+				STR_ARG(json_text(rq->arena, vals))));
+}
+
+/* As Go's %q has it, for what JSON writes otherwise. */
+static struct str options_quote(struct arena *a, struct str s)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_addc(&b, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		const char *at = c ? strchr("\aa\bb\ff\nn\rr\tt\vv", c) : NULL;
+
+		if (c == '"' || c == '\\')
+			buf_addf(&b, "\\%c", c);
+		else if (c < 0x20 && at)
+			buf_addf(&b, "\\%c", at[1]);
+		else if (c < 0x20 || c == 0x7f)
+			buf_addf(&b, "\\x%02x", c);
+		else
+			buf_addc(&b, (char)c);
+	}
+	buf_addc(&b, '"');
+	return buf_to_arena(&b, a);
 }
 
 static void options_manager(struct api_request *rq, struct err **e)
@@ -81,12 +113,17 @@ static void options_manager(struct api_request *rq, struct err **e)
 	if (s.n > 128)
 		cause_too_long(e, STR("fieldManager"), 128);
 	for (size_t i = 0; i < s.n; i++) {
-		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f) {
-			cause_invalid_str(e, STR("fieldManager"), s,
-					  "invalid character U+%04X (at position %zu)",
-					  (unsigned)(unsigned char)s.p[i], i);
-			break;
-		}
+		if ((unsigned char)s.p[i] >= 0x20 && s.p[i] != 0x7f)
+			continue;
+		if (!*e)
+			*e = err_new(ERR_INVALID, "is invalid");
+		err_add_cause(*e, STR("fieldManager"), STR("FieldValueInvalid"),
+			      arena_fmt(rq->arena,
+					"Invalid value: " STR_FMT
+					": invalid character U+%04X (at position %zu)",
+					STR_ARG(options_quote(rq->arena, s)),
+					(unsigned)(unsigned char)s.p[i], i));
+		break;
 	}
 	rq->opt.field_manager = s;
 }
@@ -283,6 +320,11 @@ static struct err *options_timeout(struct api_request *rq)
 		if (!duration_parse_go(s, &ns)) {
 			while (unit.n && unit.p[0] >= '0' && unit.p[0] <= '9')
 				unit = str_skip(unit, 1);
+			if (unit.n == s.n)
+				return err_new(ERR_BAD_REQUEST,
+					       "invalid timeout specified in the request URL - "
+					       "time: invalid duration \"" STR_FMT "\"",
+					       STR_ARG(s));
 			if (str_empty(unit))
 				return err_new(ERR_BAD_REQUEST,
 					       "invalid timeout specified in the request URL - "

@@ -40,8 +40,7 @@ struct decoder {
 
 static struct err *malformed(const char *what)
 {
-	return err_new(ERR_BAD_REQUEST,
-		       "the object provided is unrecognized: malformed protobuf: %s", what);
+	return err_new(ERR_BAD_REQUEST, "malformed protobuf: %s", what);
 }
 
 static bool varint_take(struct str *s, uint64_t *ret)
@@ -516,11 +515,14 @@ static struct err *envelope_decode(struct decoder *d, struct str bytes, struct s
 {
 	struct field f = { 0 };
 
+	if (!bytes.n)
+		return err_new(ERR_BAD_REQUEST, "empty data");
 	if (!str_strip_prefix(&bytes, str_make("k8s\0", 4)))
-		return err_new(
-			ERR_BAD_REQUEST,
-			"the object provided is unrecognized: provided data does not appear to "
-			"be a protobuf message, expected prefix [107 56 115 0]");
+		return err_new(ERR_BAD_REQUEST,
+			       "provided data does not appear to be a protobuf message, expected "
+			       "prefix [107 56 115 0]");
+	if (!bytes.n)
+		return err_new(ERR_BAD_REQUEST, "empty body");
 	while (bytes.n) {
 		if (!field_take(&bytes, &f))
 			return malformed("the envelope");

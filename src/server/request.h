@@ -101,6 +101,8 @@ struct api_request {
 	struct api_options opt;
 	struct api_output out;
 
+	struct str body; /* JSON text of a decoded body, for what is reported in its order */
+
 	/* answers besides the body */
 	struct json *warnings; /* array of strings, or NULL */
 	bool created;          /* 201 instead of 200 */

@@ -211,9 +211,12 @@ static struct err *update_process(struct update *u)
 
 	TRY(metadata_begin_update(rq, u->obj));
 	TRY(update_check_rv(u));
+	if (rq->verb != VERB_PATCH)
+		metadata_dedup_owners(rq, u->obj, false);
 	update_track(u);
 	if (!rq->bypass_admission)
 		TRY(update_mutate(u, &ad));
+	metadata_dedup_owners(rq, u->obj, true);
 	metadata_carry(rq, u->obj, u->old, &e);
 	if (st->prepare_update) {
 		struct err *e2 = st->prepare_update(rq, u->obj, u->old);

@@ -81,8 +81,8 @@ static const struct {
 	  D "cpu.isolateEmulatorThread",
 	  "IsolateEmulatorThread should be only set in combination with "
 	  "DedicatedCPUPlacement" },
-	{ "{domain: {memory: {guest: 64Mi}, cpu: {features: [{name: x, policy: y}]}}}",
-	  D "cpu.features[0].policy", "CPU feature x uses policy y that is not supported." },
+	{ "{domain: {memory: {guest: 64Mi}, cpu: {features: [{name: x, policy: yea}]}}}",
+	  D "cpu.features[0].policy", "CPU feature x uses policy yea that is not supported." },
 	/* disks and volumes */
 	{ "{domain: {memory: {guest: 64Mi}, devices: {disks: [{name: a, disk: {}}]}}}",
 	  D "devices.disks[0].name", "spec.domain.devices.disks[0].Name 'a' not found." },
@@ -147,7 +147,7 @@ static const struct {
 	  "logical a interface must have exactly one binding method or binding plugin" },
 	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, masquerade: "
 	  "{}}]}},"
-	  " networks: [{name: a, multus: {networkName: n}}]}",
+	  " networks: [{name: a, multus: {networkName: net}}]}",
 	  D "devices.interfaces[0].name",
 	  "Masquerade interface only implemented with pod network" },
 	{ "{domain: {memory: {guest: 64Mi}, devices: {interfaces: [{name: a, bridge: {}, "
@@ -286,18 +286,18 @@ TEST(replica_sets)
 TEST(vmi_updates)
 {
 	static const char old[] =
-		"{metadata: {labels: {app: x, kubevirt.io/nodeName: n}}, spec: {a: 1}}";
+		"{metadata: {labels: {app: x, kubevirt.io/nodeName: node}}, spec: {a: 1}}";
 	static const struct {
 		const char *now;
 		bool component;
 		const char *field;
 	} rows[] = {
 		{ old, false, NULL },
-		{ "{metadata: {labels: {app: y, kubevirt.io/nodeName: n}}, spec: {a: 1}}", false,
+		{ "{metadata: {labels: {app: z, kubevirt.io/nodeName: node}}, spec: {a: 1}}", false,
 		  NULL },
-		{ "{metadata: {labels: {app: x, kubevirt.io/nodeName: n}}, spec: {a: 2}}", false,
+		{ "{metadata: {labels: {app: x, kubevirt.io/nodeName: node}}, spec: {a: 2}}", false,
 		  "spec" },
-		{ "{metadata: {labels: {app: x, kubevirt.io/nodeName: n}}, spec: {a: 2}}", true,
+		{ "{metadata: {labels: {app: x, kubevirt.io/nodeName: node}}, spec: {a: 2}}", true,
 		  NULL },
 		{ "{metadata: {labels: {app: x}}, spec: {a: 1}}", false, "metadata.labels" },
 	};

@@ -71,11 +71,12 @@ TEST(another_subnet_and_mac)
 	_cleanup_buf_ struct buf script = { 0 };
 	struct json *doc;
 
-	assert_no_err(plan(a,
-			   "{domain: {devices: {interfaces: [{name: n, masquerade: {}, macAddress: "
-			   "02-00-00-00-00-09}]}}, networks: [{name: n, pod: {vmNetworkCIDR: "
-			   "192.168.100.128/25}}]}",
-			   &script, &doc));
+	assert_no_err(
+		plan(a,
+		     "{domain: {devices: {interfaces: [{name: net, masquerade: {}, macAddress: "
+		     "02-00-00-00-00-09}]}}, networks: [{name: net, pod: {vmNetworkCIDR: "
+		     "192.168.100.128/25}}]}",
+		     &script, &doc));
 	has(&script, "ip addr add 192.168.100.129/25 dev k6t-eth0\n");
 	has(&script, "KUBEVIRT_PREINBOUND counter dnat to 192.168.100.130\n");
 	assert_str(json_str_at(json_idx(json_get(doc, "dhcp"), 0), "mac"), "02:00:00:00:00:09");
