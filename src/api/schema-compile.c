@@ -152,8 +152,9 @@ static struct json *schema_zero(struct arena *a, const struct json *prop)
 /* A struct that typed clients hold by value: there even when it is empty. */
 static bool schema_kept_struct(const struct json *prop)
 {
-	static const char *const leaves[] = { ".Time", ".MicroTime", ".Quantity", ".IntOrString",
-					      ".RawExtension", ".FieldsV1", ".JSON", ".Duration" };
+	static const char *const leaves[] = { ".Time",        ".MicroTime",    ".Quantity",
+					      ".IntOrString", ".RawExtension", ".FieldsV1",
+					      ".JSON",        ".Duration" };
 	struct str ref = json_as_str(json_get(prop, "$ref"));
 
 	if (!ref.n || !str_eqz(json_as_str(json_get(prop, "x-isoplane-zero")), "kept"))

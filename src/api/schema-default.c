@@ -12,11 +12,12 @@
 static void default_node(struct arena *a, const struct schema *s, struct json *v);
 
 /* What typed clients leave out: empty lists and maps, and zeros that mean nothing. */
-static bool default_drops_empty(const struct schema *s, const struct json *v)
+static bool default_drops_empty(const struct schema *s, struct str name, const struct json *v)
 {
 	const struct schema *t;
 
-	if (!s->root->builtin || s->zero_kept)
+	/* an empty list of managedFields is a word of its own */
+	if (!s->root->builtin || s->zero_kept || str_eqz(name, "managedFields"))
 		return false;
 	switch (json_type(v)) {
 	case JSON_ARRAY:
@@ -81,7 +82,7 @@ static void default_members(struct arena *a, const struct schema *s, struct json
 		if (!m)
 			continue;
 		if ((json_type(it.val) == JSON_NULL && default_drops_null(m)) ||
-		    (declared && default_drops_empty(m, it.val))) {
+		    (declared && default_drops_empty(m, it.key, it.val))) {
 			if (!nulls)
 				nulls = json_array(a);
 			json_push(nulls, json_str(a, it.key));

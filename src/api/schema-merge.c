@@ -12,7 +12,10 @@
 
 #include "api/schema-internal.h"
 
+#include <stdlib.h>
+
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 
 #define DIRECTIVE   "$patch"
@@ -38,29 +41,57 @@ struct merge_list {
 static struct err *merge_map(const struct merge *m, const struct schema *s, const struct json *doc,
 			     const struct json *patch, struct json **ret);
 
-/* Go's %v of a map, as upstream's messages show it. */
-static struct str merge_go_text(struct arena *a, const struct json *v)
+static int go_by_key(const void *x, const void *y)
 {
-	struct str out = STR("map[");
-	bool first = true;
+	const struct json_iter *a = x, *b = y;
 
-	if (!json_is(v, JSON_OBJECT))
-		return json_is(v, JSON_STR) ? json_as_str(v) : json_text(a, v);
-	json_for_each(it, v)
-	{
-		struct str val = merge_go_text(a, it.val);
+	return str_cmp(a->key, b->key);
+}
 
-		out = arena_fmt(a, STR_FMT "%s" STR_FMT ":" STR_FMT, STR_ARG(out), first ? "" : " ",
-				STR_ARG(it.key), STR_ARG(val));
-		first = false;
+static void go_text(struct arena *a, struct buf *b, const struct json *v)
+{
+	struct json_iter *members;
+	size_t n = 0;
+
+	if (json_is(v, JSON_STR)) {
+		buf_add(b, json_as_str(v));
+	} else if (json_is_null(v)) {
+		buf_addz(b, "<nil>");
+	} else if (json_is(v, JSON_OBJECT)) {
+		members = arena_array(a, json_len(v) + 1, sizeof(*members));
+		json_for_each(it, v) members[n++] = it;
+		qsort(members, n, sizeof(*members), go_by_key);
+		buf_addz(b, "map[");
+		for (size_t i = 0; i < n; i++) {
+			buf_addf(b, "%s" STR_FMT ":", i ? " " : "", STR_ARG(members[i].key));
+			go_text(a, b, members[i].val);
+		}
+		buf_addc(b, ']');
+	} else if (json_is(v, JSON_ARRAY)) {
+		buf_addc(b, '[');
+		json_for_each(it, v)
+		{
+			buf_addz(b, it.i ? " " : "");
+			go_text(a, b, it.val);
+		}
+		buf_addc(b, ']');
+	} else {
+		json_write(b, v);
 	}
-	return arena_cat(a, out, STR("]"));
+}
+
+struct str schema_go_text(struct arena *a, const struct json *v)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	go_text(a, &b, v);
+	return buf_to_arena(&b, a);
 }
 
 static struct err *merge_bad_directive(struct arena *a, const struct json *v)
 {
-	return err_new(ERR_INTERNAL, "unknown patch type: " STR_FMT " in map: " STR_FMT,
-		       STR_ARG(json_as_str(json_get(v, DIRECTIVE))), STR_ARG(merge_go_text(a, v)));
+	return err_new(ERR_UNKNOWN, "unknown patch type: " STR_FMT " in map: " STR_FMT,
+		       STR_ARG(json_as_str(json_get(v, DIRECTIVE))), STR_ARG(schema_go_text(a, v)));
 }
 
 static struct merge_list merge_list_of(const struct schema *field)
@@ -183,12 +214,14 @@ static struct err *merge_item(const struct merge *m, const struct merge_list *l,
 	struct json *merged = NULL;
 	size_t i;
 
-	if (json_get(item, DIRECTIVE) && !str_eqz(d, "delete") && !str_eqz(d, "merge"))
+	if (str_eqz(d, "merge"))
+		return err_new(ERR_UNKNOWN, "merging lists cannot yet be specified in the patch");
+	if (json_get(item, DIRECTIVE) && !str_eqz(d, "delete"))
 		return merge_bad_directive(m->a, item);
 	if (l->key.n && !json_get_s(item, l->key))
-		return err_new(ERR_INTERNAL,
+		return err_new(ERR_UNKNOWN,
 			       "map: " STR_FMT " does not contain declared merge key: " STR_FMT,
-			       STR_ARG(merge_go_text(m->a, item)), STR_ARG(l->key));
+			       STR_ARG(schema_go_text(m->a, item)), STR_ARG(l->key));
 	i = merge_index(l, result, item);
 	if (str_eqz(d, "delete")) {
 		for (; i != SIZE_MAX; i = merge_index(l, result, item))
@@ -221,6 +254,28 @@ static struct json *merge_patch_order(const struct merge *m, const struct json *
 	return out;
 }
 
+/* An order that is given names the patch's items in the order they have. */
+static struct err *merge_check_order(const struct merge *m, const struct merge_list *l,
+				     const struct json *patch, const struct json *order)
+{
+	size_t at = 0;
+
+	json_for_each(it, order ? patch : NULL)
+	{
+		if (json_get(it.val, DIRECTIVE))
+			continue;
+		while (at < json_len(order) && !merge_same(l, it.val, json_idx(order, at)))
+			at++;
+		if (at++ == json_len(order))
+			return err_new(ERR_UNKNOWN,
+				       "The order in patch list:\n" STR_FMT
+				       "\n doesn't match $setElementOrder list:\n" STR_FMT "\n",
+				       STR_ARG(schema_go_text(m->a, patch)),
+				       STR_ARG(schema_go_text(m->a, order)));
+	}
+	return NULL;
+}
+
 static struct err *merge_list(const struct merge *m, const struct merge_list *l,
 			      const struct json *doc, const struct json *patch,
 			      const struct json *order, struct json **ret)
@@ -236,6 +291,7 @@ static struct err *merge_list(const struct merge *m, const struct merge_list *l,
 		*ret = merge_clean(m->a, patch);
 		return NULL;
 	}
+	TRY(merge_check_order(m, l, patch, order));
 	result = json_is(doc, JSON_ARRAY) ? json_copy(m->a, doc) : json_array(m->a);
 	json_for_each(it, patch) TRY(merge_item(m, l, result, it.val));
 	*ret = merge_weave(m, l, result, order ? order : merge_patch_order(m, patch), doc);
@@ -287,8 +343,8 @@ static struct err *merge_member(const struct merge *m, const struct schema *s, s
 	}
 	if (json_is(v, JSON_OBJECT) && json_is(have, JSON_OBJECT)) {
 		TRY(merge_map(m, field, have, v, &merged));
-	} else if (json_is(v, JSON_OBJECT) &&
-		   str_eqz(json_as_str(json_get(v, DIRECTIVE)), "delete")) {
+	} else if (json_is(v, JSON_OBJECT) && json_get(v, DIRECTIVE)) {
+		/* a directive about what is not there */
 		json_del(out, name);
 		return NULL;
 	} else if (json_is(v, JSON_ARRAY)) {

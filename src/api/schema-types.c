@@ -216,3 +216,12 @@ struct err *schema_check_types(const struct schema *s, const struct json *obj)
 
 	return types_node(t, s, obj);
 }
+
+bool schema_keeps_empty(const struct schema *s, struct str name)
+{
+	const struct schema *prop;
+
+	s = schema_deref(s);
+	prop = s ? schema_prop_find(s, name) : NULL;
+	return prop && prop->zero_kept;
+}

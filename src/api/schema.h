@@ -70,6 +70,9 @@ MUST_USE struct err *schema_strategic_merge(struct arena *a, const struct schema
 					    const struct json *doc, const struct json *patch,
 					    struct json **ret);
 
+/* A value as Go's %v prints it: map[a:1 b:[x y]], members by name. */
+struct str schema_go_text(struct arena *a, const struct json *v);
+
 /* walking, for apply, printing and conversion; all follow $ref and accept NULL */
 /* The member's schema, or that of additionalProperties; NULL: unknown. */
 const struct schema *schema_property(const struct schema *s, struct str name);
@@ -80,4 +83,6 @@ enum schema_list schema_list_type(const struct schema *s);
 const struct str *schema_list_keys(const struct schema *s, size_t *ret_n);
 /* x-kubernetes-map-type: atomic. */
 bool schema_map_atomic(const struct schema *s);
+/* A member that typed clients hold by value: there even when empty. */
+bool schema_keeps_empty(const struct schema *s, struct str name);
 bool schema_keeps_unknown(const struct schema *s);

@@ -73,9 +73,10 @@ static bool json_pointer_parent(struct arena *a, struct json *doc, struct str pa
 {
 	struct str raw, tok;
 
-	if (!path.n || path.p[0] != '/')
+	/* as upstream's library: whatever is before the first slash is not looked at */
+	if (str_find_char(path, '/', 0) == path.n)
 		return false;
-	path = str_skip(path, 1);
+	path = str_skip(path, str_find_char(path, '/', 0) + 1);
 	while (str_split_next(&path, '/', &raw)) {
 		if (!json_pointer_token(a, raw, &tok))
 			return false;

@@ -129,12 +129,9 @@ static struct err *apply_check(struct api_request *rq, struct json *config)
 	meta = json_get(config, "metadata");
 	if (meta && !json_is(meta, JSON_OBJECT))
 		return apply_check_typed(rq, config);
-	meta = json_sub(rq->arena, config, "metadata");
 	json_delz(meta, "managedFields");
 	name = json_str_at(meta, "name");
-	if (str_empty(name))
-		json_set_str(rq->arena, meta, "name", rq->name);
-	else if (!str_eq(name, rq->name))
+	if (!str_empty(name) && !str_eq(name, rq->name))
 		return err_new(ERR_BAD_REQUEST,
 			       "the name of the object (" STR_FMT
 			       ") does not match the name on the URL (" STR_FMT ")",

@@ -236,10 +236,12 @@ static struct err *apply_change(struct engine_change *base, struct api_request *
 				const struct json *old, struct json **ret)
 {
 	const struct apply *c = (const struct apply *)base;
+	struct json *meta = json_sub(rq->arena, c->config, "metadata");
 	const struct json *live = json_path(old, "metadata", "managedFields", NULL);
 	struct managers m;
 
 	TRY(apply_check_size(old));
+	json_set_str(rq->arena, meta, "name", rq->name);
 	TRY(managers_parse(rq->arena, live, &m));
 	if (!m.n)
 		apply_first(rq, old, &m);
@@ -257,6 +259,11 @@ static struct err *apply_make(struct engine_change *base, struct api_request *rq
 	struct manager id = manager_of(rq, true), *self;
 	struct managers m;
 
+	if (str_empty(meta_name(c->config)))
+		return err_new(ERR_BAD_REQUEST,
+			       "the name of the object (" STR_FMT
+			       " based on URL) was undeterminable: name must be provided",
+			       STR_ARG(rq->name));
 	if (!str_empty(uid))
 		return error_conflict(rq->res, rq->name,
 				      "uid mismatch: the provided object specified uid " STR_FMT

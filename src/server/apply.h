@@ -67,7 +67,7 @@ void managed_set(struct arena *a, struct json *obj, const struct json *managed);
 struct str manager_text(struct arena *a, const struct manager *m, struct str api_version);
 
 /* apply */
-/* The body, checked, with its name. SUSPENDS */
+/* The body, checked; its name may be missing. SUSPENDS */
 MUST_USE struct err *apply_read(struct api_request *rq, struct json **ret, bool *ret_force);
 /* TOO_LARGE: more members or levels than apply merges. */
 MUST_USE struct err *apply_check_size(const struct json *obj);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/meta.h"
+#include "api/schema.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/admission.h"
@@ -74,8 +75,14 @@ static struct err *create_prepare(struct api_request *rq, struct json *obj)
 {
 	struct err *e = NULL;
 
-	if (!create_keeps_status(rq))
-		json_delz(obj, "status");
+	if (!create_keeps_status(rq) && json_get(obj, "status")) {
+		const struct schema *s = resource_schema(rq->server->registry, rq->res, rq->v);
+
+		if (schema_keeps_empty(s, STR("status")))
+			json_set(rq->arena, obj, "status", json_object(rq->arena));
+		else
+			json_delz(obj, "status");
+	}
 	if (rq->res->strategy->prepare_create)
 		TRY(rq->res->strategy->prepare_create(rq, obj));
 	/* what has a status shows it from the start */

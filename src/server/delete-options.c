@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/delete-options.h"
 
+#include "api/schema.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/http-server.h"
 #include "server/audit.h"
 #include "server/errors.h"
+#include "server/object.h"
 #include "server/request.h"
+#include "server/server.h"
 #include "json/json.h"
 
 static const char *const policies[] = {
@@ -17,7 +20,7 @@ static const char *const policies[] = {
 };
 
 /* The query in the shape of a body, so that one reader serves both. */
-static struct json *delete_options_from_query(struct api_request *rq)
+static struct err *delete_options_from_query(struct api_request *rq, struct json **ret)
 {
 	struct json *o = json_object(rq->arena);
 	const struct http_query *q = &rq->http->query;
@@ -25,7 +28,11 @@ static struct json *delete_options_from_query(struct api_request *rq)
 	int64_t n;
 
 	s = http_query_find(q, "gracePeriodSeconds");
-	if (str_to_i64(s, &n))
+	if (s.n && !str_to_i64(s, &n))
+		return err_new(ERR_BAD_REQUEST,
+			       "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax",
+			       STR_ARG(s));
+	if (s.n)
 		json_set_int(rq->arena, o, "gracePeriodSeconds", n);
 	s = http_query_find(q, "propagationPolicy");
 	if (s.p)
@@ -38,7 +45,8 @@ static struct json *delete_options_from_query(struct api_request *rq)
 			json_push(json_sub_array(rq->arena, o, "dryRun"),
 				  json_str(rq->arena, q->v[i].value));
 	}
-	return o;
+	*ret = o;
+	return NULL;
 }
 
 static void delete_options_propagation(struct api_request *rq, const struct json *o, struct err **e)
@@ -86,26 +94,51 @@ static struct err *delete_options_apply(struct api_request *rq, const struct jso
 	return error_invalid(e, STR("meta.k8s.io"), STR("DeleteOptions"), STR_EMPTY);
 }
 
+/* What decoding says, without the words around it that other bodies get. */
+static struct err *delete_options_decode(struct api_request *rq, struct str body, enum media media,
+					 struct json **ret)
+{
+	const struct schema *schema =
+		schema_registry_find(registry_types(rq->server->registry), object_type_name(rq));
+	struct str kind, msg, at = STR("json parse error: ");
+	struct err *e = body_parse(rq, body, media, ret, NULL);
+	size_t i, end;
+
+	if (e) {
+		msg = err_msg(e);
+		i = str_find(msg, STR("couldn't get version/kind"));
+		end = msg.n;
+		while (end && msg.p[end - 1] != '(')
+			end--;
+		if (i >= msg.n || str_find(msg, at) >= msg.n || end < 2)
+			return e;
+		return err_remsg(e, STR_FMT,
+				 STR_ARG(arena_str(rq->arena, str_sub(msg, i, end - 2))));
+	}
+	kind = json_str_at(*ret, "kind");
+	if (!str_empty(kind) && !str_eqz(kind, "DeleteOptions"))
+		return err_new(ERR_BAD_REQUEST,
+			       "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
+			       "\" in scheme \"k8s.io/apimachinery/pkg/apis/meta/"
+			       "internalversion/scheme/register.go:27\"",
+			       STR_ARG(kind), STR_ARG(json_str_at(*ret, "apiVersion")));
+	return schema ? err_recode(schema_check_types(schema, *ret), ERR_BAD_REQUEST) : NULL;
+}
+
 struct err *delete_options_read(struct api_request *rq)
 {
 	struct json *o = NULL;
 	enum media media;
-	struct str body, kind;
+	struct str body;
 
 	if (!rq->x)
 		return NULL;
 	TRY(body_read(rq, &body, &media));
-	if (str_empty(str_trim(body)))
-		return delete_options_apply(rq, delete_options_from_query(rq));
-	TRY(body_parse(rq, body, media, &o, NULL));
-	kind = json_str_at(o, "kind");
-	if (!str_empty(kind) && !str_eqz(kind, "DeleteOptions"))
-		return err_new(ERR_BAD_REQUEST,
-			       STR_FMT " in version \"" STR_FMT
-				       "\" cannot be handled as a DeleteOptions: converting to "
-				       "(v1.DeleteOptions): unknown conversion",
-			       STR_ARG(kind), STR_ARG(json_str_at(o, "apiVersion")));
-	if (rq->audit)
+	if (str_empty(body))
+		TRY(delete_options_from_query(rq, &o));
+	else
+		TRY(delete_options_decode(rq, body, media, &o));
+	if (rq->audit && !str_empty(body))
 		audit_request_object(rq, o);
 	return delete_options_apply(rq, o);
 }

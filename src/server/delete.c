@@ -78,16 +78,21 @@ static void delete_warn(struct api_request *rq, const struct json *obj)
 				 "propagationPolicy=Orphan to suppress this warning");
 }
 
-static void delete_set_finalizers(struct api_request *rq, struct json *obj)
+/* False when they are there as they shall be. */
+static bool delete_set_finalizers(struct api_request *rq, struct json *obj)
 {
 	enum propagation p = delete_propagation(rq, obj);
 
+	if (meta_has_finalizer(obj, STR("orphan")) == (p == PROPAGATION_ORPHAN) &&
+	    meta_has_finalizer(obj, STR("foregroundDeletion")) == (p == PROPAGATION_FOREGROUND))
+		return false;
 	meta_del_finalizer(rq->arena, obj, STR("orphan"));
 	meta_del_finalizer(rq->arena, obj, STR("foregroundDeletion"));
 	if (p == PROPAGATION_ORPHAN)
 		meta_add_finalizer(rq->arena, obj, STR("orphan"));
 	else if (p == PROPAGATION_FOREGROUND)
 		meta_add_finalizer(rq->arena, obj, STR("foregroundDeletion"));
+	return true;
 }
 
 static void delete_stamp(struct api_request *rq, struct json *obj, int64_t grace)
@@ -97,8 +102,6 @@ static void delete_stamp(struct api_request *rq, struct json *obj, int64_t grace
 
 	json_set_str(rq->arena, meta, "deletionTimestamp", wall_format(rq->arena, at));
 	json_set_int(rq->arena, meta, "deletionGracePeriodSeconds", grace);
-	if (json_get(meta, "generation"))
-		json_set_int(rq->arena, meta, "generation", json_int_at(meta, "generation", 0) + 1);
 }
 
 /*
@@ -128,11 +131,18 @@ static void delete_plan(struct api_request *rq, struct json *obj, bool *ret_gone
 					     "deletionTimestamp", wall_format(rq->arena, at));
 			}
 			*ret_change = true;
+		} else if (!now) {
+			*ret_change = delete_set_finalizers(rq, obj);
 		}
 	} else {
+		struct json *meta = json_sub(rq->arena, obj, "metadata");
+
 		delete_warn(rq, obj);
 		delete_set_finalizers(rq, obj);
 		delete_stamp(rq, obj, grace);
+		if (json_get(meta, "generation"))
+			json_set_int(rq->arena, meta, "generation",
+				     json_int_at(meta, "generation", 0) + 1);
 		if (st->deleting)
 			st->deleting(rq, obj);
 		*ret_change = true;
@@ -166,6 +176,7 @@ static struct err *delete_commit(struct api_request *rq, struct json *obj, const
 				 bool *ret_again)
 {
 	struct store_key key = object_key(rq);
+	_cleanup_obj_ const struct obj *last = NULL;
 	struct obj *o = NULL;
 
 	write_fini(w);
@@ -173,16 +184,19 @@ static struct err *delete_commit(struct api_request *rq, struct json *obj, const
 	w->ops[0] = (struct store_op){ 0 };
 	if (gone && rq->res->strategy->commit_delete)
 		TRY(rq->res->strategy->commit_delete(rq, w, obj));
-	if (!gone)
+	/* kinds with a grace period show their last one, others the object as it was */
+	if (!gone || rq->res->strategy->grace)
 		TRY(object_make(rq, obj, &o));
-	w->ops[0] = (struct store_op){ .key = key, .put = o, .expect = cur->rev };
-	if (rq->opt.dry_run) {
-		*ret = gone ? obj_ref(cur) : obj_with_rev(o, cur->rev);
-		return NULL;
+	last = o ? obj_with_rev(o, cur->rev) : obj_ref(cur);
+	if (gone && o) {
+		obj_unref(o);
+		o = NULL;
 	}
-	TRY(write_commit(rq->server, w, ret_again));
+	w->ops[0] = (struct store_op){ .key = key, .put = o, .expect = cur->rev };
+	if (!rq->opt.dry_run)
+		TRY(write_commit(rq->server, w, ret_again));
 	if (!*ret_again)
-		*ret = obj_ref(w->ops[0].result);
+		*ret = obj_ref(gone || rq->opt.dry_run ? last : w->ops[0].result);
 	return NULL;
 }
 

@@ -146,17 +146,24 @@ static struct err *list_token_parse(struct api_request *rq, struct store_list_op
 {
 	struct json *t = NULL;
 	struct str text = STR_EMPTY, start, ns;
+	struct err *e;
 	int64_t rv;
 
 	if (!base64url_decode(rq->arena, rq->opt.cont, &text))
 		return err_new(ERR_BAD_REQUEST,
 			       "continue key is not valid: illegal base64 data at input byte 0");
-	if (json_parse(rq->arena, text, &t) != NULL || !json_is(t, JSON_OBJECT))
-		return err_new(ERR_BAD_REQUEST, "continue key is not valid: not a JSON object");
+	e = json_parse(rq->arena, text, &t);
+	if (e)
+		return err_recode(err_wrap(e, "continue key is not valid"), ERR_BAD_REQUEST);
+	if (!json_is(t, JSON_OBJECT))
+		return err_new(ERR_BAD_REQUEST,
+			       "continue key is not valid: json: cannot unmarshal %s into Go value "
+			       "of type storage.continueToken",
+			       json_is(t, JSON_INT) ? "number" : json_type_name(t));
 	if (!str_eqz(json_str_at(t, "v"), "meta.k8s.io/v1"))
 		return err_new(ERR_BAD_REQUEST,
 			       "continue key is not valid: server does not recognize this encoded "
-			       "version \"" STR_FMT "\"",
+			       "version " STR_FMT,
 			       STR_ARG(json_str_at(t, "v")));
 	start = json_str_at(t, "start");
 	rv = json_int_at(t, "rv", 0);
@@ -164,7 +171,12 @@ static struct err *list_token_parse(struct api_request *rq, struct store_list_op
 		return err_new(ERR_BAD_REQUEST,
 			       "continue key is not valid: incorrect encoded start resourceVersion "
 			       "(version meta.k8s.io/v1)");
-	if (start.p[start.n - 1] == 0)
+	/* keys are clean paths */
+	if (str_find(start, STR("../")) < start.n || str_has_prefix(start, STR("//")))
+		return err_new(ERR_BAD_REQUEST, "continue key is not valid: " STR_FMT,
+			       STR_ARG(start));
+	str_strip_prefix(&start, STR("/"));
+	if (start.n && start.p[start.n - 1] == 0)
 		start.n--;
 	if (str_find_char(start, '/', 0) < start.n) {
 		str_cut(&start, '/', &ns);
@@ -186,6 +198,9 @@ static struct err *list_plan(struct api_request *rq, struct store_list_opts *o)
 	if (!str_empty(rq->opt.cont)) {
 		struct err *e = list_token_parse(rq, o);
 
+		if (!e && rq->opt.rv)
+			return err_new(ERR_BAD_REQUEST, "specifying resource version is not "
+							"allowed when using continue");
 		return e ? err_wrap(e, "invalid continue token") : NULL;
 	}
 	/* "0" is what a cache would give: all of it */

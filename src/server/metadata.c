@@ -158,8 +158,7 @@ void metadata_carry(struct api_request *rq, struct json *obj, const struct json 
 		metadata_new_finalizers(rq, meta, old, e);
 	metadata_keep(rq->arena, meta, old, "uid");
 	metadata_keep(rq->arena, meta, old, "creationTimestamp");
-	if (rq->res->custom || rq->res->strategy->generation)
-		metadata_keep(rq->arena, meta, old, "generation");
+	metadata_keep(rq->arena, meta, old, "generation");
 	if (!json_get(meta, "generateName") && json_get(old, "generateName"))
 		metadata_keep(rq->arena, meta, old, "generateName");
 }

@@ -31,11 +31,16 @@ static bool query_bool(const struct api_request *rq, const char *name)
 	return s.p && !str_eqz(s, "false") && !str_eqz(s, "0");
 }
 
-static bool query_int(const struct api_request *rq, const char *name, int64_t *ret)
+/* 0 when absent. */
+static struct err *query_int(const struct api_request *rq, const char *name, int64_t *ret)
 {
 	struct str s = query(rq, name);
 
-	return s.n && str_to_i64(s, ret);
+	*ret = 0;
+	if (!s.n || str_to_i64(s, ret))
+		return NULL;
+	return err_new(ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax",
+		       STR_ARG(s));
 }
 
 static struct err *options_invalid(struct err *e, const char *kind)
@@ -211,6 +216,7 @@ static struct err *options_selectors(struct api_request *rq)
 static void options_check_match(struct api_request *rq, struct str match, struct err **e)
 {
 	static const char *const supported[] = { "Exact", "NotOlderThan", "", NULL };
+	static const char *const watches[] = { "NotOlderThan", NULL };
 	static const char *const field = "resourceVersionMatch";
 	struct api_options *o = &rq->opt;
 	struct str f = str_from(field);
@@ -236,7 +242,9 @@ static void options_check_match(struct api_request *rq, struct str match, struct
 	if (!watch && !str_empty(o->cont))
 		cause_forbidden(e, f,
 				"resourceVersionMatch is forbidden when continue is provided");
-	if (o->rv_match == RV_MATCH_UNSET)
+	if (watch && o->rv_match != RV_MATCH_NOT_OLDER)
+		cause_not_supported(e, f, match, watches);
+	else if (o->rv_match == RV_MATCH_UNSET)
 		cause_not_supported(e, f, match, supported);
 	else if (o->rv_match == RV_MATCH_EXACT && str_eqz(o->rv_text, "0"))
 		cause_forbidden(e, f,
@@ -257,7 +265,13 @@ static struct err *options_rv(struct api_request *rq)
 			"invalid resource version: resourceVersion: Invalid value: \"" STR_FMT
 			"\": strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
 			STR_ARG(o->rv_text), STR_ARG(o->rv_text));
-	return err_new(ERR_UNKNOWN, "strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
+	return err_new(ERR_UNKNOWN, "%sstrconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
+		       rq->verb != VERB_WATCH
+			       ? ""
+			       : arena_fmt(rq->arena,
+					   "resourceVersion: Invalid value: \"" STR_FMT "\": ",
+					   STR_ARG(o->rv_text))
+					 .p,
 		       STR_ARG(o->rv_text));
 }
 
@@ -270,10 +284,10 @@ static struct err *options_list(struct api_request *rq)
 
 	TRY(options_selectors(rq));
 	o->cont = query(rq, "continue");
-	if (query_int(rq, "limit", &n) && n > 0)
-		o->limit = n;
-	if (query_int(rq, "timeoutSeconds", &n) && n > 0)
-		o->timeout_s = n;
+	TRY(query_int(rq, "limit", &n));
+	o->limit = MAX(n, (int64_t)0);
+	TRY(query_int(rq, "timeoutSeconds", &n));
+	o->timeout_s = MAX(n, (int64_t)0);
 	o->bookmarks = query_bool(rq, "allowWatchBookmarks");
 	o->send_initial_set = query(rq, "sendInitialEvents").p;
 	o->send_initial = query_bool(rq, "sendInitialEvents");
@@ -282,9 +296,6 @@ static struct err *options_list(struct api_request *rq)
 	else if (str_eqz(match, "Exact"))
 		o->rv_match = RV_MATCH_EXACT;
 	TRY(options_rv(rq));
-	if (!str_empty(o->cont) && o->rv)
-		return err_new(ERR_BAD_REQUEST,
-			       "specifying resource version is not allowed when using continue");
 	options_check_match(rq, match, &e);
 	return options_invalid(e, "ListOptions");
 }

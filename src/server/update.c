@@ -55,12 +55,12 @@ static struct err *update_check_rv(struct update *u)
 	    !str_eq(uid, u->cur->uid))
 		return error_conflict(
 			rq->res, rq->name,
-			"StorageError: invalid object, Code: 4, Key: /registry/" STR_FMT "/" STR_FMT
-			", ResourceVersion: 0, AdditionalErrorMsg: "
+			"StorageError: invalid object, Code: 4, Key: /registry/" STR_FMT
+			"%s" STR_FMT "/" STR_FMT ", ResourceVersion: 0, AdditionalErrorMsg: "
 			"Precondition failed: UID in precondition: " STR_FMT
 			", UID in object meta: " STR_FMT,
-			STR_ARG(rq->res->plural), STR_ARG(rq->name), STR_ARG(uid),
-			STR_ARG(u->cur->uid));
+			STR_ARG(rq->res->plural), str_empty(rq->ns) ? "" : "/", STR_ARG(rq->ns),
+			STR_ARG(rq->name), STR_ARG(uid), STR_ARG(u->cur->uid));
 	if (!n && rq->verb == VERB_UPDATE && (rq->res->custom || rq->res->strategy->needs_rv)) {
 		struct err *e = NULL;
 
@@ -79,10 +79,18 @@ static struct err *update_check_rv(struct update *u)
  * on it). */
 static void update_keep_marks(struct update *u, const struct json *sent)
 {
-	static const char *const marks[] = { "labels", "annotations" };
+	static const char *const marks[] = { "annotations", "labels" };
+	/* these take nothing, and Deployments no labels */
+	static const char *const none[] = { "servicecidrs", "resourceclaims", "volumeattachments",
+					    "validatingadmissionpolicies" };
+	size_t n = str_eqz(u->rq->res->plural, "deployments") ? 1 : ARRAY_LEN(marks);
 	struct json *meta = json_sub(u->rq->arena, u->obj, "metadata");
 
-	for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+		if (str_eqz(u->rq->res->plural, none[i]))
+			return;
+	}
+	for (size_t i = 0; i < n; i++) {
 		const struct json *v = json_path(sent, "metadata", marks[i], NULL);
 
 		if (v)
@@ -316,8 +324,10 @@ static struct err *update_attempt(struct api_request *rq, struct engine_change *
 	struct update u = { .rq = rq, .change = c, .owns = c->owns };
 
 	TRY(store_get(rq->server->store, &key, &cur));
-	if (!cur && c->create && rq->res->strategy->create_on_update && !rq->subres)
+	if (!cur && c->create && rq->res->strategy->create_on_update && !rq->subres) {
+		TRY(metadata_begin_update(rq, c->create));
 		return engine_create(rq, json_copy(rq->arena, c->create), ret);
+	}
 	if (!cur && c->make) {
 		struct json *obj = NULL;
 
@@ -382,8 +392,6 @@ struct err *serve_update(struct api_request *rq)
 	struct json *obj = NULL;
 
 	TRY(body_decode(rq, &obj));
-	if (str_empty(meta_name(obj)) && !rq->subres && rq->res->strategy->create_on_update)
-		json_set_str(rq->arena, json_sub(rq->arena, obj, "metadata"), "name", rq->name);
 	TRY(engine_put(rq, obj, &o));
 	return respond_obj(rq, rq->created ? 201 : 200, o);
 }

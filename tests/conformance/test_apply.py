@@ -15,7 +15,7 @@ def apply(api, path, body, manager="m1", force=False, query="", **kw):
 
 
 def cm(data=None, **meta):
-    o = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+    o = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"} | meta}
     return o if data is None else o | {"data": data}
 
 
@@ -30,7 +30,8 @@ def entries(o):
 
 
 def test_creates(api, ns):
-    o = applied(apply(api, cms(ns, "cm"), "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: b\n"), 201)
+    o = applied(apply(api, cms(ns, "cm"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\n"
+                      "data:\n  a: b\n"), 201)
     assert o["data"] == {"a": "b"} and o["metadata"]["name"] == "cm"
     e, = o["metadata"]["managedFields"]
     assert e["time"].endswith("Z")
@@ -178,11 +179,11 @@ def test_dry_run(api, ns):
     assert api.get(cms(ns, "cm")).json["data"] == {"a": "1"}
 
 
-DUPS = "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: '1'\n  a: '2'\n"
+DUPS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\ndata:\n  a: '1'\n  a: '2'\n"
 
 
 def test_field_validation(api, ns):
-    text = 'line 5: key "a" already set in map'
+    text = 'line 6: key "a" already set in map'
     status(apply(api, cms(ns, "cm"), DUPS, query="&fieldValidation=Strict"), 400, "BadRequest",
            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  " + text)
     r = apply(api, cms(ns, "cm"), DUPS)
@@ -320,7 +321,8 @@ def test_deep_trees(api, ns, crd):
     path = f"/apis/apply.io/v1/namespaces/{ns}/lists/deep"
 
     def obj(**free):
-        return {"apiVersion": "apply.io/v1", "kind": "List1", "spec": {"free": free}}
+        return {"apiVersion": "apply.io/v1", "kind": "List1", "metadata": {"name": "deep"},
+                "spec": {"free": free}}
 
     applied(apply(api, path, obj(a=nested(55, 1), b=nested(55, {"x": 1}))), 201)
     applied(apply(api, path, obj(a=nested(55, 2), b=nested(55, {}))))
@@ -328,7 +330,7 @@ def test_deep_trees(api, ns, crd):
     assert s["details"]["causes"][0]["field"].endswith(".n.n")
     status(apply(api, path, obj(a=nested(110, 2))), 413, "RequestEntityTooLarge")
     api.ok("POST", path.rsplit("/", 1)[0], obj(a=nested(110, 2)) | {"metadata": {"name": "deeper"}})
-    status(apply(api, path + "er", obj(b=1)), 413, "RequestEntityTooLarge")
+    status(apply(api, path + "er", obj(b=1) | {"metadata": {"name": "deeper"}}), 413, "RequestEntityTooLarge")
 
 
 # ---- kubectl

@@ -4,7 +4,8 @@
 A step is {"do": "METHOD PATH", "body" | "bytes", "headers", "expect"}; @NS@ stands for a namespace of
 the table's own, @x500@ for so many x. A body of {"$get": PATH, "$set": {...}} is what is there, changed as a merge patch
 would. What differs from run to run (revisions, uids, times) is replaced by its name on both sides;
-managedFields are compared entry by entry, whatever their order. Steps without "expect" set the scene.
+managedFields are compared entry by entry, whatever their order, and causes
+without their repetitions. Steps without "expect" set the scene.
 """
 import base64
 import json
@@ -21,6 +22,8 @@ UID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 def plain_text(s):
     s = re.sub(TIME, "TIME", re.sub(UID, "UID", s))
+    s = re.sub(r'(patch: )?Invalid value: "\{\\".*\}": ', "Invalid value: PATCHED: ", s)
+    s = re.sub(r"kube-api-access-[a-z0-9]{5}", "kube-api-access", s)
     s = re.sub(r"in record \(\d+\)", "in record (RV)", s)
     return re.sub(r"current: \d+", "current: RV", s)
 
@@ -32,6 +35,8 @@ def plain_member(k, v):
         return "RV"
     if k == "continue" and isinstance(v, str) and v:
         return "TOKEN"
+    if k == "causes" and isinstance(v, list):
+        v = [x for i, x in enumerate(v) if x not in v[:i]]
     if k == "managedFields" and isinstance(v, list):
         return {f"0/{e.get('manager')}/{e.get('operation')}/{e.get('subresource')}/"
                 f"{e.get('apiVersion')}": plain(e) for e in v}
