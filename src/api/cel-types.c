@@ -290,7 +290,7 @@ bool cel_type_equal(const struct cel_type *x, const struct cel_type *y)
 
 /* ---- unification: parameters are numbered, and bound in a table with an undo list */
 
-#define CEL_SUBST_STEPS 200000
+#define CEL_SUBST_STEPS 10000
 
 struct cel_subst {
 	struct arena *arena;
