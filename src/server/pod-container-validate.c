@@ -97,8 +97,7 @@ static void key_ref_validate(const struct valid *v, const struct json *ref, cons
 {
 	struct str key = json_str_at(ref, "key");
 
-	if (json_get(ref, "name"))
-		valid_name(v, AT(p, "name"), json_str_at(ref, "name"), name_check_dns_subdomain);
+	valid_name(v, AT(p, "name"), json_str_at(ref, "name"), name_check_dns_subdomain);
 	if (str_empty(key))
 		valid_required(v, AT(p, "key"), NULL);
 	else

@@ -45,7 +45,7 @@ class Setup:
 
     def ready(self, path):
         """Until the webhook is called at all."""
-        poll(lambda: self.cm("probe", "?dryRun=All") and self.hooks.requests(path))
+        poll(lambda: self.cm("probe", "?dryRun=All", p="1") and self.hooks.requests(path))
         self.hooks.asked.clear()
 
 
@@ -487,7 +487,7 @@ def answers(setup):
 
 def audited(setup, log):
     r = setup.api.request("POST", setup.base + "/configmaps",
-                          {"metadata": {"name": "a"}, "data": {}}, headers={"Audit-ID": "one"})
+                          {"metadata": {"name": "a"}, "data": {"p": "1"}}, headers={"Audit-ID": "one"})
     assert r.status == 201, r.body
 
     def event():

@@ -51,14 +51,21 @@ def send(api, ns, kind, verb, what):
     if verb == "create":
         for k, v in what.items():
             change(body, k, json.loads(json.dumps(v).replace("{ns}", ns)))
-        return api.post(path, body)
+        r = api.post(path, body)
+        if r.status < 300:
+            remove(api, path + "/" + r.json["metadata"]["name"])
+        return r
     api.ok("POST", path, body)
     one = path + "/" + body["metadata"]["name"]
     try:
         return api.patch(one, what)
     finally:
-        api.patch(one, {"metadata": {"finalizers": None}})
-        api.delete(one, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+        remove(api, one)
+
+
+def remove(api, one):
+    api.patch(one, {"metadata": {"finalizers": None}})
+    api.delete(one, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
 
 
 @pytest.mark.parametrize("kind", TABLE["bases"])

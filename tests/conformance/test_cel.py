@@ -46,7 +46,11 @@ class Kind:
         self.api, self.kind = api, plural.capitalize()
         self.crd = f"{CRDS}/{plural}.{GROUP}"
         self.path = f"/apis/{GROUP}/v1/namespaces/{ns}/{plural}"
-        r = api.post(CRDS, crd(plural, *args, **kw))
+        # one of that name, of the test before, may still be on its way out
+        end = time.monotonic() + 10
+        while (r := api.post(CRDS, crd(plural, *args, **kw))).status == 409:
+            assert time.monotonic() < end, r.body
+            time.sleep(0.05)
         assert r.status == 201, r.body
         deadline = time.monotonic() + 10
         while self.create({}, dry=True).status == 404:
