@@ -6,6 +6,7 @@
 #include "cmd/main.h"
 #include "cmd/version.h"
 #include "control/main.h"
+#include "node/hollow.h"
 #include "node/main.h"
 #include "scheduler/main.h"
 #include "server/main.h"
@@ -35,6 +36,7 @@ static const struct command {
 	{ "controllers", controllers_main, "component: controllers of the built-in kinds" },
 	{ "scheduler", scheduler_main, "component: the scheduler" },
 	{ "node", node_main, "component: the node agent" },
+	{ "hollow-nodes", hollow_main, "component: nodes that pretend, to try scale" },
 	{ "virt-operator", virt_operator_main, "component: installs virtualization" },
 	{ "virt-api", virt_api_main, "component: webhooks and subresources of machines" },
 	{ "virt-controller", virt_controller_main, "component: machines to Pods" },

@@ -24,6 +24,11 @@ bool up_is_without(const struct up *u, const char *component)
 	return false;
 }
 
+bool up_has_hollow(const struct up *u)
+{
+	return u->flags.hollow_nodes.n && !str_eqz(u->flags.hollow_nodes, "0");
+}
+
 /* argv: isoplane NAME ARGS... */
 void up_start(struct up *u, const char *name, uid_t uid, const char *const *args)
 {
@@ -96,6 +101,11 @@ struct err *up_start_core(struct up *u)
 	up_start(u, "scheduler", UP_UID_SCHEDULER,
 		 (const char *const[]){ "--kubeconfig", up_run_path(u, "scheduler.kubeconfig"),
 					NULL });
+	if (up_has_hollow(u))
+		up_start(u, "hollow-nodes", UP_UID_HOLLOW,
+			 (const char *const[]){
+				 "--kubeconfig", up_run_path(u, "hollow-nodes.kubeconfig"),
+				 "--count", arena_strz(u->a, u->flags.hollow_nodes), NULL });
 	return NULL;
 }
 

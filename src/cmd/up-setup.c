@@ -244,6 +244,9 @@ static struct err *up_write_configs(struct up *u)
 				STR_EMPTY, NULL, UP_UID_CONTROLLERS));
 	TRY(up_write_kubeconfig(u, "scheduler", u->api_url, STR("system:kube-scheduler"), STR_EMPTY,
 				NULL, UP_UID_SCHEDULER));
+	if (up_has_hollow(u))
+		TRY(up_write_kubeconfig(u, "hollow-nodes", u->api_url, STR("isoplane:hollow-nodes"),
+					STR_EMPTY, NULL, UP_UID_HOLLOW));
 	if (!u->with_node)
 		return NULL;
 	TRY(up_write_kubeconfig(u, "node", u->node_api_url,

@@ -15,6 +15,7 @@
 #include "cmd/up.h"
 #include "io/fiber.h"
 #include "io/loop.h"
+#include "node/hollow.h"
 #include "virt/kvm.h"
 
 static const char up_usage[] =
@@ -46,13 +47,17 @@ static void up_stop_intr(struct signal_source *s, int signo)
 static struct err *up_check_flags(struct up *u)
 {
 	const struct up_flags *f = &u->flags;
+	int64_t hollow;
 
 	if (f->nodes.n && !str_eqz(f->nodes, "1"))
 		return err_new(ERR_BAD_REQUEST,
 			       "--nodes " STR_FMT ": this version runs one node per instance",
 			       STR_ARG(f->nodes));
-	if (f->hollow_nodes.n && !str_eqz(f->hollow_nodes, "0"))
-		return err_new(ERR_BAD_REQUEST, "--hollow-nodes: not in this version");
+	if (up_has_hollow(u) &&
+	    (!str_to_i64(f->hollow_nodes, &hollow) || hollow < 1 || hollow > HOLLOW_MAX))
+		return err_new(ERR_BAD_REQUEST,
+			       "--hollow-nodes " STR_FMT ": must be a number from 0 to %d",
+			       STR_ARG(f->hollow_nodes), HOLLOW_MAX);
 	if (f->store.n && !str_eqz(f->store, "lmdb"))
 		return err_new(ERR_BAD_REQUEST,
 			       "--store " STR_FMT ": this version keeps its data in lmdb only",

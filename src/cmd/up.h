@@ -19,6 +19,7 @@ enum up_uid {
 	UP_UID_VIRT_OPERATOR,
 	UP_UID_VIRT_API,
 	UP_UID_VIRT_CONTROLLER,
+	UP_UID_HOLLOW,
 };
 
 #define UP_API_PORT          6443
@@ -62,6 +63,8 @@ struct up {
 };
 
 bool up_is_without(const struct up *u, const char *component);
+/* --hollow-nodes asks for some. */
+bool up_has_hollow(const struct up *u);
 
 /* up-setup.c: before anything runs */
 MUST_USE SUSPENDS struct err *up_setup(struct up *u);

@@ -24,6 +24,7 @@
 #include "node/agent.h"
 #include "node/cri.h"
 #include "node/devices.h"
+#include "node/node-lease.h"
 #include "json/json.h"
 
 #define KUBELET_VERSION "v1.36.0"
@@ -31,11 +32,8 @@
 #define MAX_PODS        "110"
 #define STATUS_EVERY_MS (10 * 1000)
 #define REPORT_EVERY_MS (5 * 60 * 1000)
-#define LEASE_EVERY_MS  (10 * 1000)
-#define LEASE_SECONDS   40
 #define IMAGES_MAX      50
 #define NODES           GVR("", "v1", "nodes")
-#define LEASES          GVR("coordination.k8s.io", "v1", "leases")
 
 struct node_status {
 	struct agent *agent;
@@ -371,49 +369,17 @@ static struct err *status_main(void *arg)
 	}
 }
 
-static struct err *lease_renew(struct node_status *ns, struct arena *a)
-{
-	struct agent *ag = ns->agent;
-	struct str ns_name = STR("kube-node-lease");
-	struct json *lease, *owner, *owners;
-	struct err *e;
-
-	e = client_get(ag->client, a, LEASES, ns_name, ag->cfg.name, &lease);
-	if (!e) {
-		json_set_at(a, lease, "spec.holderIdentity", json_str(a, ag->cfg.name));
-		json_set_at(a, lease, "spec.renewTime",
-			    json_str(a, wall_format_micro(a, wall_now())));
-		return client_update(ag->client, a, LEASES, NULL, lease, &lease);
-	}
-	if (!err_is(e, ERR_NOT_FOUND))
-		return e;
-	err_ignore(e, "created now");
-	lease = json_object(a);
-	json_set_str(a, lease, "apiVersion", STR("coordination.k8s.io/v1"));
-	json_set_str(a, lease, "kind", STR("Lease"));
-	json_set_at(a, lease, "metadata.name", json_str(a, ag->cfg.name));
-	json_set_at(a, lease, "metadata.namespace", json_str(a, ns_name));
-	owners = json_sub_array(a, json_get(lease, "metadata"), "ownerReferences");
-	owner = json_object(a);
-	json_set_str(a, owner, "apiVersion", STR("v1"));
-	json_set_str(a, owner, "kind", STR("Node"));
-	json_set_str(a, owner, "name", ag->cfg.name);
-	json_set_str(a, owner, "uid", str_from(ns->uid));
-	json_push(owners, owner);
-	json_set_at(a, lease, "spec.holderIdentity", json_str(a, ag->cfg.name));
-	json_set_at(a, lease, "spec.leaseDurationSeconds", json_int(a, LEASE_SECONDS));
-	json_set_at(a, lease, "spec.renewTime", json_str(a, wall_format_micro(a, wall_now())));
-	return client_create(ag->client, a, LEASES, ns_name, lease, &lease);
-}
-
 static struct err *lease_main(void *arg)
 {
 	struct node_status *ns = arg;
 
 	for (;;) {
 		_cleanup_arena_ struct arena *a = arena_new();
-		struct err *e = ns->uid && *ns->uid ? lease_renew(ns, a) : NULL;
+		struct err *e = NULL;
 
+		if (ns->uid && *ns->uid)
+			e = node_lease_renew(ns->agent->client, a, ns->agent->cfg.name,
+					     str_from(ns->uid));
 		TRY(fiber_check());
 		if (e)
 			err_log(NULL, LOG_WARN, "cannot renew the node's lease", e);

@@ -6,6 +6,7 @@
 #define READ             "get list watch"
 #define OURS_NODES       "isoplane:nodes"
 #define OURS_CONTROLLERS "isoplane:controllers"
+#define OURS_HOLLOW      "isoplane:hollow-nodes"
 
 const struct role_row bootstrap_roles[] = {
 	{ "admin", NULL, NULL, "admin",
@@ -324,6 +325,13 @@ const struct role_row bootstrap_roles[] = {
 	 * gives each its ServiceAccount: this role is the sum of those. Garbage collection and
 	 * namespace deletion touch every kind.
 	 */
+	{ OURS_HOLLOW, NULL, NULL, NULL,
+	  (const struct rule_row[]){
+		  { READ " create", "core", "nodes", NULL, NULL },
+		  { "patch", "core", "nodes/status pods/status", NULL, NULL },
+		  { READ " delete", "core", "pods", NULL, NULL },
+		  { "create patch", "coordination.k8s.io", "leases", NULL, NULL },
+		  { NULL, NULL, NULL, NULL, NULL } } },
 	{ OURS_CONTROLLERS, NULL, NULL, NULL,
 	  (const struct rule_row[]){
 		  { "get list watch patch update delete deletecollection", "*", "*", NULL, NULL },
@@ -383,5 +391,6 @@ const struct binding_row bootstrap_bindings[] = {
 	  "sa:kube-system:token-cleaner" },
 	{ OURS_NODES, NULL, OURS_NODES, "group:system:nodes" },
 	{ OURS_CONTROLLERS, NULL, OURS_CONTROLLERS, "user:system:kube-controller-manager" },
+	{ OURS_HOLLOW, NULL, OURS_HOLLOW, "user:isoplane:hollow-nodes" },
 };
 const size_t bootstrap_n_bindings = ARRAY_LEN(bootstrap_bindings);

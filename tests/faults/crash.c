@@ -208,8 +208,11 @@ static struct err *server_start(struct test *t)
 		if (process_exited(t->proc, &status))
 			return err_wrap(e, "the server ended with status 0x%x, see %s/log", status,
 					t->dir);
-		if (mono_ms_since(start) > START_MS)
+		if (mono_ms_since(start) > START_MS) {
+			process_kill(t->proc, SIGUSR1); /* it says in its log where it is */
+			TRY(fiber_sleep_ms(1000));
 			return err_wrap(e, "the server does not start, see %s/log", t->dir);
+		}
 		err_ignore(e, "it is still starting");
 		TRY(fiber_sleep_ms(2));
 	}
