@@ -2,7 +2,6 @@
 
 #include "api/meta.h"
 #include "api/obj.h"
-#include "api/selector.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "client/controller.h"
@@ -10,6 +9,7 @@
 #include "client/rest.h"
 #include "control/control.h"
 #include "control/endpoints-plan.h"
+#include "control/service-pods.h"
 #include "json/json.h"
 
 /* Endpoints of Services with a selector. Keys are Services. */
@@ -18,21 +18,6 @@ struct endpoints {
 	struct control *control;
 	struct informer *services, *pods, *endpoints;
 };
-
-struct endpoints_collect {
-	struct arena *arena;
-	struct json *to;
-	const struct selector *selector;
-};
-
-static bool endpoints_collect_pod(const struct obj *o, void *ctx)
-{
-	const struct endpoints_collect *c = ctx;
-
-	if (selector_matches_obj_labels(c->selector, o))
-		json_push(c->to, json_copy(c->arena, obj_tree(o)));
-	return true;
-}
 
 static struct json *endpoints_labels(struct arena *a, const struct json *svc)
 {
@@ -119,53 +104,19 @@ static struct err *endpoints_sync(void *ctx, struct arena *a, struct str key)
 	struct endpoints *ep = ctx;
 	const struct obj *o = informer_find_key(ep->services, key);
 	const struct obj *old = informer_find_key(ep->endpoints, key);
-	struct endpoints_collect pods = { .arena = a, .to = json_array(a) };
-	const struct json *selector;
 	struct json *svc;
 
 	if (!o)
 		return endpoints_remove(ep, a, key);
-	selector = json_at(obj_tree(o), "spec.selector");
-	if (!json_len(selector) || str_eqz(json_str_at(obj_tree(o), "spec.type"), "ExternalName"))
+	if (!json_len(json_at(obj_tree(o), "spec.selector")) ||
+	    str_eqz(json_str_at(obj_tree(o), "spec.type"), "ExternalName"))
 		return NULL;
 	svc = json_copy(a, obj_tree(o));
-	pods.selector = label_selector_from_map(a, json_at(svc, "spec.selector"));
-	informer_each(ep->pods, o->ns, endpoints_collect_pod, &pods);
-	return endpoints_write(ep, a, svc, pods.to, old ? json_copy(a, obj_tree(old)) : NULL);
+	return endpoints_write(ep, a, svc, service_pods(a, ep->pods, svc),
+			       old ? json_copy(a, obj_tree(old)) : NULL);
 }
 
 /* ---- events */
-
-struct endpoints_match {
-	struct controller *controller;
-	const struct obj *pod;
-};
-
-static bool endpoints_enqueue_selecting(const struct obj *svc, void *ctx)
-{
-	const struct endpoints_match *m = ctx;
-	const struct json *selector = json_at(obj_tree(svc), "spec.selector");
-
-	if (!json_len(selector))
-		return true;
-	json_for_each(it, selector)
-	{
-		struct str have = obj_label(m->pod, it.key);
-
-		if (!have.p || !str_eq(have, json_as_str(it.val)))
-			return true;
-	}
-	controller_enqueue_obj(m->controller, svc);
-	return true;
-}
-
-static void endpoints_route_pod(struct controller *c, const struct obj *o, void *ctx)
-{
-	const struct endpoints *ep = ctx;
-	struct endpoints_match m = { c, o };
-
-	informer_each(ep->services, o->ns, endpoints_enqueue_selecting, &m);
-}
 
 /* Ours that somebody changed, or whose Service went while nobody looked. */
 static void endpoints_route_own(struct controller *c, const struct obj *o, void *ctx)
@@ -190,7 +141,7 @@ void endpoints_start(struct control *c)
 	ep.pods = control_informer(c, gvr_pods);
 	ep.endpoints = control_informer(c, gvr_endpoints);
 	controller_watch(ctl, ep.services);
-	controller_watch_fn(ctl, ep.pods, endpoints_route_pod, &ep);
+	controller_watch_fn(ctl, ep.pods, service_pods_route, ep.services);
 	controller_watch_fn(ctl, ep.endpoints, endpoints_route_own, &ep);
 	controller_start(ctl);
 }
