@@ -216,6 +216,31 @@ void obj_unrefp(const struct obj **o)
 	obj_unref(*o);
 }
 
+static void obj_release(void *p)
+{
+	obj_unref(p);
+}
+
+const struct obj *obj_hold(struct arena *a, const struct obj *o)
+{
+	arena_defer(a, obj_release, obj_mut(obj_ref(o)));
+	return o;
+}
+
+void obj_list_add(struct obj_list *l, const struct obj *o)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 16;
+		const struct obj **v = arena_array(l->arena, cap, sizeof(const struct obj *));
+
+		for (size_t i = 0; i < l->n; i++)
+			v[i] = l->v[i];
+		l->v = v;
+		l->cap = cap;
+	}
+	l->v[l->n++] = obj_hold(l->arena, o);
+}
+
 struct obj *obj_with_rev(const struct obj *o, struct rev rev)
 {
 	struct obj *copy = obj_make(o);

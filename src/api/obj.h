@@ -28,6 +28,13 @@ struct obj_pair {
 	struct str key, val;
 };
 
+/* Objects that are kept until the arena ends. */
+struct obj_list {
+	struct arena *arena;
+	const struct obj **v;
+	size_t n, cap;
+};
+
 struct obj {
 	uint32_t refs;
 	uint32_t schema_gen; /* generation of the schema it was defaulted with */
@@ -56,6 +63,9 @@ const struct obj *obj_ref(const struct obj *o);
 const struct obj *obj_unref(const struct obj *o); /* returns NULL */
 void obj_unrefp(const struct obj **o);
 #define _cleanup_obj_ _cleanup_(obj_unrefp)
+/* Keeps o until the arena ends; returns it. */
+const struct obj *obj_hold(struct arena *a, const struct obj *o);
+void obj_list_add(struct obj_list *l, const struct obj *o);
 /* The same object at another revision (shares nothing; used when the commit assigns it). */
 struct obj *obj_with_rev(const struct obj *o, struct rev rev);
 

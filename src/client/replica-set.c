@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "api/meta.h"
-#include "api/selector.h"
+#include "api/obj.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -16,6 +16,7 @@
 #include "client/events.h"
 #include "client/expectations.h"
 #include "client/informer.h"
+#include "client/owned.h"
 #include "client/rest.h"
 #include "io/fiber.h"
 #include "json/json.h"
@@ -32,8 +33,7 @@ struct replica_sets {
 	struct client *client;
 	struct event_recorder *events;
 	const struct replica_set_ops *ops;
-	struct informer *sets, *members;
-	struct informer_index *by_owner, *orphans;
+	struct owned owned;
 	struct informer_handler on_member;
 	struct controller *controller;
 	struct expectations expect;
@@ -46,9 +46,8 @@ struct replica_sync {
 	struct arena *arena;
 	struct str key;
 	const struct json *set;
-	struct selector *selector;
 	struct replica_member *v;
-	size_t n, cap;
+	size_t n;
 	const char *failure; /* the condition's reason, "FailedCreate" or "FailedDelete" */
 	struct err *error;   /* the first */
 };
@@ -79,148 +78,17 @@ static void replica_sets_on_member(struct informer_handler *h, const struct obj 
 		map_del(&r->doomed, old_obj ? old_obj->uid : new_obj->uid);
 }
 
-struct replica_match {
-	struct controller *controller;
-	const struct replica_set_ops *ops;
-	const struct json *labels;
-};
-
-static struct err *replica_selector(const struct replica_set_ops *ops, struct arena *a,
-				    const struct json *set, struct selector **ret)
-{
-	const struct json *sel = json_at(set, "spec.selector");
-
-	if (!ops->map_selector)
-		return label_selector_from_json(a, sel, ret);
-	*ret = label_selector_from_map(a, sel);
-	return NULL;
-}
-
-static bool replica_enqueue_if_selected(const struct obj *set, void *ctx)
-{
-	const struct replica_match *m = ctx;
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct selector *sel;
-	struct err *e = replica_selector(m->ops, a, obj_tree(set), &sel);
-
-	if (!e && !selector_empty(sel) && selector_matches(sel, m->labels))
-		controller_enqueue_obj(m->controller, set);
-	err_ignore(e, "its own sync reports a bad selector");
-	return true;
-}
-
-static void replica_sets_route(struct controller *c, const struct obj *o, void *ctx)
-{
-	struct replica_sets *r = ctx;
-	const struct json *ref = meta_controller(obj_tree(o));
-	struct replica_match m = { c, r->ops, meta_labels(obj_tree(o)) };
-
-	if (!ref) {
-		informer_each(r->sets, o->ns, replica_enqueue_if_selected, &m);
-		return;
-	}
-	if (str_eq(json_as_str(json_get(ref, "kind")), r->ops->set_kind)) {
-		_cleanup_arena_ struct arena *a = arena_new();
-
-		controller_enqueue(c, meta_key(a, o->ns, json_as_str(json_get(ref, "name"))));
-	}
-}
-
 /* claiming */
-
-static void replica_unref_obj(void *p)
-{
-	const struct obj *o = p;
-
-	obj_unref(o);
-}
-
-/* Keeps o until the sync ends. */
-static const struct json *replica_hold(struct replica_sync *s, const struct obj *o)
-{
-	arena_defer(s->arena, replica_unref_obj, (void *)(uintptr_t)obj_ref(o));
-	return obj_tree(o);
-}
-
-static bool replica_collect(const struct obj *o, void *ctx)
-{
-	struct replica_sync *s = ctx;
-
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? s->cap * 2 : 16;
-		struct replica_member *v = arena_array(s->arena, cap, sizeof(*v));
-
-		if (s->n)
-			memcpy(v, s->v, s->n * sizeof(*v));
-		s->v = v;
-		s->cap = cap;
-	}
-	s->v[s->n++] = (struct replica_member){ .obj = replica_hold(s, o) };
-	return true;
-}
-
-/* A member that is gone or changed meanwhile is no failure: its event brings us back. */
-static struct err *replica_patch_member(struct replica_sync *s, const struct json *m,
-					const struct json *patch)
-{
-	struct err *e = client_patch(s->r->client, s->arena, s->r->ops->member, meta_namespace(m),
-				     meta_name(m), NULL, CLIENT_PATCH_MERGE, patch, NULL);
-
-	if (e && (err_is(e, ERR_NOT_FOUND) || err_is(e, ERR_INVALID))) {
-		err_ignore(e, "gone, or another object by now");
-		return NULL;
-	}
-	return e;
-}
-
-/* Adoption asks the server, once a sync, whether the set is still what we think. */
-static struct err *replica_check_live(struct replica_sync *s, bool *checked)
-{
-	struct json *live;
-
-	if (*checked)
-		return NULL;
-	TRY(client_get(s->r->client, s->arena, s->r->ops->set, meta_namespace(s->set),
-		       meta_name(s->set), &live));
-	if (!str_eq(meta_uid(live), meta_uid(s->set)))
-		return err_new(ERR_CONFLICT, "the set is gone and was made anew");
-	if (meta_deleting(live))
-		return err_new(ERR_CONFLICT, "the set is being deleted");
-	*checked = true;
-	return NULL;
-}
 
 /* Leaves the members that are ours in s->v. */
 static struct err *replica_claim_all(struct replica_sync *s)
 {
-	const struct replica_set_ops *ops = s->r->ops;
-	bool checked = false;
-	size_t kept = 0;
+	struct owned_list list;
 
-	informer_index_each(s->r->by_owner, meta_uid(s->set), replica_collect, s);
-	informer_index_each(s->r->orphans, meta_namespace(s->set), replica_collect, s);
-	for (size_t i = 0; i < s->n; i++) {
-		const struct json *m = s->v[i].obj;
-
-		switch (replica_claim(s->set, s->selector, m)) {
-		case CLAIM_NONE:
-			continue;
-		case CLAIM_RELEASE:
-			TRY(replica_patch_member(s, m, replica_release_patch(s->arena, m, s->set)));
-			continue;
-		case CLAIM_ADOPT:
-			TRY(replica_check_live(s, &checked));
-			TRY(replica_patch_member(s, m,
-						 replica_adopt_patch(s->arena, m, s->set,
-								     ops->set_api_version,
-								     ops->set_kind)));
-			break;
-		case CLAIM_KEEP:
-			break;
-		}
-		s->v[kept++].obj = m;
-	}
-	s->n = kept;
+	TRY(owned_claim(&s->r->owned, s->arena, s->set, &list));
+	s->v = arena_array(s->arena, list.n + 1, sizeof(*s->v));
+	for (size_t i = 0; i < list.n; i++)
+		s->v[s->n++].obj = list.v[i];
 	return NULL;
 }
 
@@ -308,7 +176,7 @@ struct replica_delete {
 /* The event that clears the mark may have come before we made it. */
 static void replica_forget_doomed(struct replica_sets *r, const struct json *m)
 {
-	const struct obj *o = informer_find(r->members, meta_namespace(m), meta_name(m));
+	const struct obj *o = informer_find(r->owned.members, meta_namespace(m), meta_name(m));
 
 	if (!o || !str_eq(o->uid, meta_uid(m)))
 		map_del(&r->doomed, meta_uid(m));
@@ -459,7 +327,6 @@ static struct err *replica_sync_set(struct replica_sync *s)
 	bool settled = expectations_met(&r->expect, s->key);
 	bool paused = r->ops->supports_pause && json_bool_at(s->set, "spec.paused", false);
 
-	TRY(replica_selector(r->ops, s->arena, s->set, &s->selector));
 	TRY(replica_claim_all(s));
 	replica_judge(&r->ops->member_ops, s->v, s->n,
 		      json_int_at(s->set, "spec.minReadySeconds", 0), wall_now());
@@ -474,14 +341,14 @@ static struct err *replica_sync_set(struct replica_sync *s)
 static struct err *replica_sets_sync(void *ctx, struct arena *a, struct str key)
 {
 	struct replica_sync s = { .r = ctx, .arena = a, .key = key };
-	const struct obj *set = informer_find_key(s.r->sets, key);
+	const struct obj *set = informer_find_key(s.r->owned.owners, key);
 	struct err *e;
 
 	if (!set) {
 		expectations_forget(&s.r->expect, key);
 		return NULL;
 	}
-	s.set = replica_hold(&s, set);
+	s.set = obj_tree(obj_hold(a, set));
 	e = replica_sync_set(&s);
 	if (e && err_is(e, ERR_NOT_FOUND)) {
 		err_ignore(e, "deleted meanwhile");
@@ -508,15 +375,19 @@ struct replica_sets *replica_sets_new(struct loop *l, struct client *c, struct e
 	r->client = c;
 	r->events = ev;
 	r->ops = ops;
-	r->sets = sets;
-	r->members = members;
-	r->by_owner = informer_add_index(members, informer_index_by_owner);
-	r->orphans = informer_add_index(members, informer_index_orphans);
+	r->owned = (struct owned){ .client = c,
+				   .owner = ops->set,
+				   .owner_api_version = ops->set_api_version,
+				   .owner_kind = ops->set_kind,
+				   .owners = sets,
+				   .members = members,
+				   .map_selector = ops->map_selector };
+	owned_init(&r->owned);
 	r->on_member.event = replica_sets_on_member;
 	informer_add_handler(members, &r->on_member);
 	r->controller = controller_new(l, &opts);
 	controller_watch(r->controller, sets);
-	controller_watch_fn(r->controller, members, replica_sets_route, r);
+	controller_watch_fn(r->controller, members, owned_route, &r->owned);
 	controller_start(r->controller);
 	return r;
 }

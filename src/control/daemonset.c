@@ -233,19 +233,11 @@ static struct err *daemon_carry_out(struct daemon_sync *s, const struct daemon_s
 
 /* ---- sync */
 
-static void daemon_unref(void *p)
-{
-	const struct obj *o = p;
-
-	obj_unref(o);
-}
-
 static bool daemon_collect_node(const struct obj *o, void *ctx)
 {
 	struct daemon_sync *s = ctx;
 
-	arena_defer(s->a, daemon_unref, (void *)(uintptr_t)obj_ref(o));
-	s->nodes.v[s->nodes.n++] = obj_tree(o);
+	s->nodes.v[s->nodes.n++] = obj_tree(obj_hold(s->a, o));
 	return true;
 }
 
@@ -408,7 +400,7 @@ void daemonset_start(struct control *c)
 	ds.controller = controller_new(c->loop, &opts);
 	ds.sets = control_informer(c, gvr_daemonsets);
 	ds.nodes = control_informer(c, gvr_nodes);
-	ds.pods = (struct owned){ .control = c,
+	ds.pods = (struct owned){ .client = c->client,
 				  .owner = gvr_daemonsets,
 				  .owner_api_version = API_VERSION,
 				  .owner_kind = KIND,

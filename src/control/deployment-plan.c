@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/encode.h"
+#include "client/owned.h"
 #include "json/json.h"
 
 #define ROUND_DOWN false
@@ -68,15 +69,14 @@ static bool deployment_same_template(struct arena *a, const struct json *x, cons
 }
 
 void deployment_plan_init(struct arena *a, struct deployment_plan *p, const struct json *deployment,
-			  const struct json *list)
+			  const struct owned_list *sets)
 {
 	*p = (struct deployment_plan){ .deployment = deployment };
-	p->v = arena_array(a, json_len(list) + 1, sizeof(*p->v));
-	json_for_each(it, list)
-	{
-		int64_t n = json_int_at(it.val, "spec.replicas", 1);
+	p->v = arena_array(a, sets->n + 1, sizeof(*p->v));
+	for (size_t i = 0; i < sets->n; i++) {
+		int64_t n = json_int_at(sets->v[i], "spec.replicas", 1);
 
-		p->v[p->n++] = (struct deployment_rs){ json_copy(a, it.val), n, n };
+		p->v[p->n++] = (struct deployment_rs){ json_copy(a, sets->v[i]), n, n };
 	}
 	qsort(p->v, p->n, sizeof(*p->v), deployment_cmp_age);
 	deployment_bounds(p);

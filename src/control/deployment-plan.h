@@ -12,6 +12,7 @@
 
 struct arena;
 struct json;
+struct owned_list;
 
 #define DEPLOYMENT_HASH     "pod-template-hash"
 #define DEPLOYMENT_REVISION "deployment.kubernetes.io/revision"
@@ -36,9 +37,9 @@ struct deployment_plan {
 	struct deployment_rs *fresh; /* the one of today's template, or NULL */
 };
 
-/* list: ReplicaSets of the Deployment (an array, copied). */
+/* sets: of the Deployment; copied. */
 void deployment_plan_init(struct arena *a, struct deployment_plan *p, const struct json *deployment,
-			  const struct json *list);
+			  const struct owned_list *sets);
 
 /* The hash of a template and of how often it collided: part of the name. */
 struct str deployment_hash(struct arena *a, const struct json *deployment);

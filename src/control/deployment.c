@@ -2,13 +2,12 @@
 
 #include "api/meta.h"
 #include "api/obj.h"
-#include "api/selector.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "client/controller.h"
 #include "client/events.h"
 #include "client/informer.h"
-#include "client/replica-plan.h"
+#include "client/owned.h"
 #include "client/rest.h"
 #include "control/control.h"
 #include "control/deployment-plan.h"
@@ -24,7 +23,8 @@ struct deployments {
 	struct control *control;
 	struct controller *controller;
 	struct informer *deployments, *sets, *pods;
-	struct informer_index *sets_by_owner, *set_orphans, *pods_by_owner;
+	struct owned owned; /* its ReplicaSets */
+	struct informer_index *pods_by_owner;
 };
 
 struct deployment_sync {
@@ -37,73 +37,6 @@ struct deployment_sync {
 
 #define API_VERSION STR("apps/v1")
 #define KIND        STR("Deployment")
-
-/* ---- its ReplicaSets */
-
-struct deployment_collect {
-	struct arena *a;
-	struct json *to;
-};
-
-static bool deployment_collect_set(const struct obj *o, void *ctx)
-{
-	const struct deployment_collect *c = ctx;
-
-	json_push(c->to, json_copy(c->a, obj_tree(o)));
-	return true;
-}
-
-static void deployment_index_orphans(const struct obj *o, void (*emit)(struct str key, void *ctx),
-				     void *ctx)
-{
-	if (!meta_controller(obj_tree(o)))
-		emit(o->ns, ctx);
-}
-
-static struct err *deployment_patch_set(struct deployment_sync *s, const struct json *set,
-					const struct json *patch)
-{
-	struct err *e =
-		client_patch(s->ds->control->client, s->a, gvr_replicasets, meta_namespace(set),
-			     meta_name(set), NULL, CLIENT_PATCH_MERGE, patch, NULL);
-
-	if (e && (err_is(e, ERR_NOT_FOUND) || err_is(e, ERR_INVALID))) {
-		err_ignore(e, "gone, or another object by now");
-		return NULL;
-	}
-	return e;
-}
-
-static struct err *deployment_claim(struct deployment_sync *s, struct json **ret)
-{
-	struct deployment_collect all = { s->a, json_array(s->a) };
-	struct selector *sel;
-
-	*ret = json_array(s->a);
-	TRY(label_selector_from_json(s->a, json_at(s->d, "spec.selector"), &sel));
-	informer_index_each(s->ds->sets_by_owner, meta_uid(s->d), deployment_collect_set, &all);
-	informer_index_each(s->ds->set_orphans, meta_namespace(s->d), deployment_collect_set, &all);
-	json_for_each(it, all.to)
-	{
-		switch (replica_claim(s->d, sel, it.val)) {
-		case CLAIM_NONE:
-			continue;
-		case CLAIM_RELEASE:
-			TRY(deployment_patch_set(s, it.val,
-						 replica_release_patch(s->a, it.val, s->d)));
-			continue;
-		case CLAIM_ADOPT:
-			TRY(deployment_patch_set(
-				s, it.val,
-				replica_adopt_patch(s->a, it.val, s->d, API_VERSION, KIND)));
-			/* its event brings us back with the revision that it has then */
-			continue;
-		case CLAIM_KEEP:
-			json_push(*ret, json_copy(s->a, it.val));
-		}
-	}
-	return NULL;
-}
 
 /* ---- writing */
 
@@ -427,10 +360,10 @@ static struct err *deployment_note_pause(struct deployment_sync *s, bool paused)
 static struct err *deployment_sync_all(struct deployment_sync *s)
 {
 	bool paused = json_bool_at(s->d, "spec.paused", false);
-	struct json *list;
+	struct owned_list sets;
 
-	TRY(deployment_claim(s, &list));
-	deployment_plan_init(s->a, &s->p, s->d, list);
+	TRY(owned_claim(&s->ds->owned, s->a, s->d, &sets));
+	deployment_plan_init(s->a, &s->p, s->d, &sets);
 	if (meta_deleting(s->d))
 		return deployment_write_status(s, deployment_status(s->a, &s->p));
 	TRY(deployment_note_pause(s, paused));
@@ -477,39 +410,6 @@ static void deployment_route_pod(struct controller *c, const struct obj *pod, vo
 	controller_enqueue(c, meta_key(a, pod->ns, json_str_at(ref, "name")));
 }
 
-struct deployment_match {
-	struct controller *controller;
-	const struct json *labels;
-};
-
-static bool deployment_enqueue_if_selected(const struct obj *d, void *ctx)
-{
-	const struct deployment_match *m = ctx;
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct selector *sel;
-	struct err *e = label_selector_from_json(a, json_at(obj_tree(d), "spec.selector"), &sel);
-
-	if (!e && !selector_empty(sel) && selector_matches(sel, m->labels))
-		controller_enqueue_obj(m->controller, d);
-	err_ignore(e, "its own sync reports a bad selector");
-	return true;
-}
-
-static void deployment_route_set(struct controller *c, const struct obj *o, void *ctx)
-{
-	struct deployments *ds = ctx;
-	const struct json *ref = meta_controller(obj_tree(o));
-	struct deployment_match m = { c, meta_labels(obj_tree(o)) };
-
-	if (!ref) {
-		informer_each(ds->deployments, o->ns, deployment_enqueue_if_selected, &m);
-	} else if (str_eqz(json_str_at(ref, "kind"), "Deployment")) {
-		_cleanup_arena_ struct arena *a = arena_new();
-
-		controller_enqueue(c, meta_key(a, o->ns, json_str_at(ref, "name")));
-	}
-}
-
 void deployment_start(struct control *c)
 {
 	static struct deployments ds;
@@ -522,11 +422,16 @@ void deployment_start(struct control *c)
 	ds.deployments = control_informer(c, gvr_deployments);
 	ds.sets = control_informer(c, gvr_replicasets);
 	ds.pods = control_informer(c, gvr_pods);
-	ds.sets_by_owner = informer_add_index(ds.sets, informer_index_by_owner);
-	ds.set_orphans = informer_add_index(ds.sets, deployment_index_orphans);
+	ds.owned = (struct owned){ .client = c->client,
+				   .owner = gvr_deployments,
+				   .owner_api_version = API_VERSION,
+				   .owner_kind = KIND,
+				   .owners = ds.deployments,
+				   .members = ds.sets };
+	owned_init(&ds.owned);
 	ds.pods_by_owner = informer_add_index(ds.pods, informer_index_by_owner);
 	controller_watch(ds.controller, ds.deployments);
-	controller_watch_fn(ds.controller, ds.sets, deployment_route_set, &ds);
+	controller_watch_fn(ds.controller, ds.sets, owned_route, &ds.owned);
 	controller_watch_fn(ds.controller, ds.pods, deployment_route_pod, &ds);
 	controller_start(ds.controller);
 }

@@ -44,8 +44,7 @@ struct gc_sync {
 	struct arena *arena;
 	const struct json *obj;
 	const struct gc_monitor *monitor;
-	const struct obj **deps;
-	size_t n_deps, cap_deps;
+	struct obj_list deps;
 };
 
 /* events */
@@ -121,32 +120,9 @@ static void gc_resources_changed(struct gc_graph *g, void *ctx)
 
 /* dependents */
 
-static void gc_unref(void *p)
-{
-	obj_unref((const struct obj *)p);
-}
-
-static const struct obj *gc_hold(struct gc_sync *s, const struct obj *o)
-{
-	obj_ref(o);
-	arena_defer(s->arena, gc_unref, (void *)(uintptr_t)o);
-	return o;
-}
-
 static bool gc_collect(const struct obj *o, void *ctx)
 {
-	struct gc_sync *s = ctx;
-
-	if (s->n_deps == s->cap_deps) {
-		size_t cap = s->cap_deps ? s->cap_deps * 2 : 16;
-		const struct obj **v = arena_array(s->arena, cap, sizeof(const struct obj *));
-
-		for (size_t i = 0; i < s->n_deps; i++)
-			v[i] = s->deps[i];
-		s->deps = v;
-		s->cap_deps = cap;
-	}
-	s->deps[s->n_deps++] = gc_hold(s, o);
+	obj_list_add(ctx, o);
 	return true;
 }
 
@@ -204,13 +180,13 @@ static struct err *gc_orphan(struct gc_sync *s)
 {
 	struct str uid = meta_uid(s->obj);
 
-	gc_graph_each_dependent(&s->gc->graph, uid, gc_collect, s);
-	for (size_t i = 0; i < s->n_deps; i++) {
-		const struct json *dep = obj_tree(s->deps[i]);
+	gc_graph_each_dependent(&s->gc->graph, uid, gc_collect, &s->deps);
+	for (size_t i = 0; i < s->deps.n; i++) {
+		const struct json *dep = obj_tree(s->deps.v[i]);
 		struct json *left = json_array(s->arena);
 		const struct gc_monitor *m;
 
-		if (!gc_graph_find(&s->gc->graph, s->deps[i]->uid, &m))
+		if (!gc_graph_find(&s->gc->graph, s->deps.v[i]->uid, &m))
 			continue;
 		json_for_each(it, json_at(dep, "metadata.ownerReferences"))
 		{
@@ -227,15 +203,15 @@ static struct err *gc_foreground(struct gc_sync *s)
 	struct str uid = meta_uid(s->obj);
 	bool blocked = false;
 
-	gc_graph_each_dependent(&s->gc->graph, uid, gc_collect, s);
-	for (size_t i = 0; i < s->n_deps; i++) {
-		const struct json *ref = gc_ref_to(obj_tree(s->deps[i]), uid);
+	gc_graph_each_dependent(&s->gc->graph, uid, gc_collect, &s->deps);
+	for (size_t i = 0; i < s->deps.n; i++) {
+		const struct json *ref = gc_ref_to(obj_tree(s->deps.v[i]), uid);
 
 		if (!json_bool_at(ref, "blockOwnerDeletion", false))
 			continue;
 		blocked = true;
-		if (!s->deps[i]->deleting)
-			controller_enqueue(s->gc->controller, s->deps[i]->uid);
+		if (!s->deps.v[i]->deleting)
+			controller_enqueue(s->gc->controller, s->deps.v[i]->uid);
 	}
 	return blocked ? NULL : gc_remove_finalizer(s, GC_FOREGROUND);
 }
@@ -355,8 +331,9 @@ static struct err *gc_unblock(struct gc_sync *s)
 
 static bool gc_in_circle(const struct gc_sync *s)
 {
-	for (size_t i = 0; i < s->n_deps; i++) {
-		if (s->deps[i]->deleting && gc_has_finalizer(obj_tree(s->deps[i]), GC_FOREGROUND))
+	for (size_t i = 0; i < s->deps.n; i++) {
+		if (s->deps.v[i]->deleting &&
+		    gc_has_finalizer(obj_tree(s->deps.v[i]), GC_FOREGROUND))
 			return true;
 	}
 	return false;
@@ -374,7 +351,7 @@ static bool gc_blocks(const struct gc_sync *s)
 
 static const char *gc_policy(const struct gc_sync *s)
 {
-	if (s->n_deps)
+	if (s->deps.n)
 		return "Foreground";
 	if (gc_has_finalizer(s->obj, GC_ORPHAN))
 		return "Orphan";
@@ -386,7 +363,7 @@ static struct err *gc_delete(struct gc_sync *s, bool waiting)
 	struct client_delete_opts opts = CLIENT_DELETE_DEFAULT;
 
 	if (waiting)
-		gc_graph_each_dependent(&s->gc->graph, meta_uid(s->obj), gc_collect, s);
+		gc_graph_each_dependent(&s->gc->graph, meta_uid(s->obj), gc_collect, &s->deps);
 	if (gc_in_circle(s) && gc_blocks(s))
 		return gc_unblock(s); /* the change brings us back */
 	opts.uid = meta_uid(s->obj);
@@ -438,14 +415,14 @@ static const struct gc_monitor *gc_monitor_copy(struct arena *a, const struct gc
 
 static struct err *gc_sync(void *ctx, struct arena *a, struct str uid)
 {
-	struct gc_sync s = { .gc = ctx, .arena = a };
+	struct gc_sync s = { .gc = ctx, .arena = a, .deps = { .arena = a } };
 	const struct gc_monitor *m;
 	const struct obj *o = gc_graph_find(&s.gc->graph, uid, &m);
 
 	if (!o)
 		return NULL;
 	s.monitor = gc_monitor_copy(a, m);
-	s.obj = obj_tree(gc_hold(&s, o));
+	s.obj = obj_tree(obj_hold(a, o));
 	if (!o->deleting)
 		return gc_check_owners(&s);
 	if (gc_has_finalizer(s.obj, GC_ORPHAN))

@@ -4,6 +4,7 @@
 #include "api/meta.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "client/owned.h"
 #include "json/json.h"
 
 #define BACKOFF_FIRST_MS 10000
@@ -333,7 +334,7 @@ static void job_decided(struct arena *a, struct job_plan *p)
 }
 
 void job_plan_init(struct arena *a, struct job_plan *p, const struct json *job,
-		   const struct json *pods, struct wall now)
+		   const struct owned_list *pods, struct wall now)
 {
 	const struct json *status = json_get(job, "status");
 	size_t size;
@@ -349,7 +350,7 @@ void job_plan_init(struct arena *a, struct job_plan *p, const struct json *job,
 	size = p->indexed ? (size_t)MAX(p->completions, 0) : 0;
 	p->done = arena_array(a, size + 1, sizeof(bool));
 	p->given_up = arena_array(a, size + 1, sizeof(bool));
-	p->v = arena_array(a, json_len(pods) + 1, sizeof(*p->v));
+	p->v = arena_array(a, pods->n + 1, sizeof(*p->v));
 	if (p->indexed) {
 		job_indexes_parse(json_str_at(status, "completedIndexes"), p->done, p->completions);
 		job_indexes_parse(json_str_at(status, "failedIndexes"), p->given_up,
@@ -360,12 +361,12 @@ void job_plan_init(struct arena *a, struct job_plan *p, const struct json *job,
 	p->failed = json_int_at(status, "failed", 0) +
 		    (int64_t)json_len(json_at(status, "uncountedTerminatedPods.failed"));
 	job_decided(a, p);
-	json_for_each(it, pods)
-	{
+	for (size_t i = 0; i < pods->n; i++) {
+		const struct json *pod = pods->v[i];
 		struct job_pod *v = &p->v[p->n++];
 
-		*v = (struct job_pod){ it.val, job_pod_state(job, it.val), job_pod_index(it.val),
-				       meta_has_finalizer(it.val, STR(JOB_FINALIZER)) };
+		*v = (struct job_pod){ pod, job_pod_state(job, pod), job_pod_index(pod),
+				       meta_has_finalizer(pod, STR(JOB_FINALIZER)) };
 		if (v->state == JOB_POD_FAILED)
 			job_judge_failed(a, p, v);
 		job_count_pod(p, v);

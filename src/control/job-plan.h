@@ -12,6 +12,7 @@
 
 struct arena;
 struct json;
+struct owned_list;
 
 #define JOB_FINALIZER      "batch.kubernetes.io/job-tracking"
 #define JOB_INDEX          "batch.kubernetes.io/job-completion-index"
@@ -55,7 +56,7 @@ struct job_plan {
 
 /* pods: those that the Job controls. */
 void job_plan_init(struct arena *a, struct job_plan *p, const struct json *job,
-		   const struct json *pods, struct wall now);
+		   const struct owned_list *pods, struct wall now);
 
 /* How many Pods shall be active now. */
 int64_t job_wanted_active(const struct job_plan *p);

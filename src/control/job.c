@@ -2,13 +2,13 @@
 
 #include "api/meta.h"
 #include "api/obj.h"
-#include "api/selector.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "client/controller.h"
 #include "client/events.h"
 #include "client/expectations.h"
 #include "client/informer.h"
+#include "client/owned.h"
 #include "client/replica-plan.h"
 #include "client/rest.h"
 #include "control/control.h"
@@ -28,7 +28,8 @@ struct jobs {
 	struct control *control;
 	struct controller *controller;
 	struct informer *jobs, *pods;
-	struct informer_index *by_owner, *by_job, *orphans;
+	struct owned owned; /* its Pods */
+	struct informer_index *by_job;
 	struct informer_handler on_pod;
 	struct expectations expect; /* Pods made or deleted, and not yet seen */
 };
@@ -38,7 +39,6 @@ struct job_sync {
 	struct arena *a;
 	struct str key;
 	struct json *job, *status;
-	struct json *pods;
 	struct job_plan p;
 	struct err *error; /* of a creation or deletion: the first */
 };
@@ -65,13 +65,6 @@ static void job_index_tracked(const struct obj *o, void (*emit)(struct str key, 
 	a = arena_new();
 	if (!str_empty(name))
 		emit(meta_key(a, o->ns, name), ctx);
-}
-
-static void job_index_orphans(const struct obj *o, void (*emit)(struct str key, void *ctx),
-			      void *ctx)
-{
-	if (!meta_controller(obj_tree(o)))
-		emit(o->ns, ctx);
 }
 
 struct job_collect {
@@ -116,36 +109,6 @@ static struct err *job_free_pod(struct job_sync *s, const struct json *pod)
 	json_set_str(s->a, meta, "uid", meta_uid(pod));
 	json_set(s->a, meta, "finalizers", json_len(left) ? left : json_null(s->a));
 	return job_patch_pod(s, pod, patch);
-}
-
-static struct err *job_claim(struct job_sync *s)
-{
-	struct job_collect all = { s->a, json_array(s->a) };
-	struct selector *sel;
-
-	s->pods = json_array(s->a);
-	TRY(label_selector_from_json(s->a, json_at(s->job, "spec.selector"), &sel));
-	informer_index_each(s->js->by_owner, meta_uid(s->job), job_collect_pod, &all);
-	informer_index_each(s->js->orphans, meta_namespace(s->job), job_collect_pod, &all);
-	json_for_each(it, all.to)
-	{
-		switch (replica_claim(s->job, sel, it.val)) {
-		case CLAIM_NONE:
-			continue;
-		case CLAIM_RELEASE:
-			TRY(job_patch_pod(s, it.val, replica_release_patch(s->a, it.val, s->job)));
-			continue;
-		case CLAIM_ADOPT:
-			/* its event brings us back */
-			TRY(job_patch_pod(s, it.val,
-					  replica_adopt_patch(s->a, it.val, s->job, STR("batch/v1"),
-							      STR("Job"))));
-			continue;
-		case CLAIM_KEEP:
-			json_push(s->pods, json_copy(s->a, it.val));
-		}
-	}
-	return NULL;
 }
 
 /* ---- more Pods, or fewer */
@@ -516,6 +479,7 @@ static struct err *job_free_all(struct job_sync *s)
 static struct err *job_sync_all(struct job_sync *s)
 {
 	const struct json *status = json_get(s->job, "status");
+	struct owned_list pods;
 
 	if (job_finished(s->job))
 		return job_free_all(s);
@@ -524,8 +488,8 @@ static struct err *job_sync_all(struct job_sync *s)
 	    !str_eqz(json_str_at(s->job, "spec.managedBy"), "kubernetes.io/job-controller"))
 		return NULL;
 	s->status = status ? json_copy(s->a, status) : json_object(s->a);
-	TRY(job_claim(s));
-	job_plan_init(s->a, &s->p, s->job, s->pods, wall_now());
+	TRY(owned_claim(&s->js->owned, s->a, s->job, &pods));
+	job_plan_init(s->a, &s->p, s->job, &pods, wall_now());
 	return job_sync_live(s);
 }
 
@@ -590,9 +554,14 @@ void job_start(struct control *c)
 	js.controller = controller_new(c->loop, &opts);
 	js.jobs = control_informer(c, gvr_jobs);
 	js.pods = control_informer(c, gvr_pods);
-	js.by_owner = informer_add_index(js.pods, informer_index_by_owner);
+	js.owned = (struct owned){ .client = c->client,
+				   .owner = gvr_jobs,
+				   .owner_api_version = STR("batch/v1"),
+				   .owner_kind = STR("Job"),
+				   .owners = js.jobs,
+				   .members = js.pods };
+	owned_init(&js.owned);
 	js.by_job = informer_add_index(js.pods, job_index_tracked);
-	js.orphans = informer_add_index(js.pods, job_index_orphans);
 	js.on_pod.event = job_on_pod;
 	informer_add_handler(js.pods, &js.on_pod);
 	controller_watch(js.controller, js.jobs);

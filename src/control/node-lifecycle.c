@@ -246,41 +246,17 @@ static struct err *node_update_taints(struct node_lifecycle *nl, struct arena *a
 
 /* Pods of a node that is not ready */
 
-struct node_pods {
-	struct arena *arena;
-	const struct obj **v;
-	size_t n, cap;
-};
-
-static void node_unref(void *p)
-{
-	obj_unref((const struct obj *)p);
-}
-
 static bool node_collect_ready(const struct obj *o, void *ctx)
 {
-	struct node_pods *p = ctx;
-
-	if (!condition_is_true(json_get(obj_tree(o), "status"), "Ready"))
-		return true;
-	if (p->n == p->cap) {
-		size_t cap = p->cap ? p->cap * 2 : 32;
-		const struct obj **v = arena_array(p->arena, cap, sizeof(const struct obj *));
-
-		for (size_t i = 0; i < p->n; i++)
-			v[i] = p->v[i];
-		p->v = v;
-		p->cap = cap;
-	}
-	p->v[p->n++] = obj_ref(o);
-	arena_defer(p->arena, node_unref, (void *)(uintptr_t)o);
+	if (condition_is_true(json_get(obj_tree(o), "status"), "Ready"))
+		obj_list_add(ctx, o);
 	return true;
 }
 
 static struct err *node_mark_pods(struct node_lifecycle *nl, struct arena *a,
 				  const struct json *node)
 {
-	struct node_pods p = { .arena = a };
+	struct obj_list p = { .arena = a };
 
 	informer_index_each(nl->pods_by_node, meta_name(node), node_collect_ready, &p);
 	for (size_t i = 0; i < p.n; i++) {

@@ -34,12 +34,10 @@ struct pod_gc {
 	struct map missing; /* node -> when we first missed it, on the heap */
 };
 
-/* What one pass found; objects are held by the arena. */
 struct pod_gc_pass {
 	struct pod_gc *gc;
 	struct arena *arena;
-	const struct obj **v;
-	size_t n, cap;
+	struct obj_list found;
 	size_t excess; /* of ended Pods; the cache has the oldest first */
 };
 
@@ -74,11 +72,6 @@ static bool pod_gc_node_lost(struct pod_gc *gc, struct str node)
 	return mono_ms_since(*since) >= POD_GC_QUARANTINE_MS;
 }
 
-static void pod_gc_unref(void *p)
-{
-	obj_unref((const struct obj *)p);
-}
-
 static bool pod_gc_look(const struct obj *o, void *ctx)
 {
 	struct pod_gc_pass *p = ctx;
@@ -88,19 +81,8 @@ static bool pod_gc_look(const struct obj *o, void *ctx)
 	bool surplus = !lost && p->excess && pod_gc_ended(pod);
 
 	p->excess -= surplus;
-	if (!lost && !surplus)
-		return true;
-	if (p->n == p->cap) {
-		size_t cap = p->cap ? p->cap * 2 : 32;
-		const struct obj **v = arena_array(p->arena, cap, sizeof(const struct obj *));
-
-		for (size_t i = 0; i < p->n; i++)
-			v[i] = p->v[i];
-		p->v = v;
-		p->cap = cap;
-	}
-	p->v[p->n++] = obj_ref(o);
-	arena_defer(p->arena, pod_gc_unref, (void *)(uintptr_t)o);
+	if (lost || surplus)
+		obj_list_add(&p->found, o);
 	return true;
 }
 
@@ -144,15 +126,15 @@ static struct err *pod_gc_remove(struct pod_gc_pass *p, const struct obj *o)
 static struct err *pod_gc_sync(void *ctx, struct arena *a, struct str key)
 {
 	struct pod_gc *gc = ctx;
-	struct pod_gc_pass p = { .gc = gc, .arena = a };
+	struct pod_gc_pass p = { .gc = gc, .arena = a, .found = { .arena = a } };
 	size_t ended = 0;
 
 	controller_enqueue_after(gc->controller, STR(POD_GC_KEY), POD_GC_PERIOD_MS);
 	informer_each(gc->pods, STR_EMPTY, pod_gc_count_ended, &ended);
 	p.excess = ended > POD_GC_MAX_ENDED ? ended - POD_GC_MAX_ENDED : 0;
 	informer_each(gc->pods, STR_EMPTY, pod_gc_look, &p);
-	for (size_t i = 0; i < p.n; i++) {
-		struct err *e = pod_gc_remove(&p, p.v[i]);
+	for (size_t i = 0; i < p.found.n; i++) {
+		struct err *e = pod_gc_remove(&p, p.found.v[i]);
 
 		if (e && !err_is(e, ERR_NOT_FOUND) && !err_is(e, ERR_CONFLICT))
 			return e;

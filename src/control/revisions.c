@@ -177,7 +177,7 @@ static struct err *revision_create(const struct revisions *r, struct arena *a,
 				   const struct json *owner, struct json *rev, int64_t *collisions,
 				   struct json **ret)
 {
-	struct client *c = r->owned.control->client;
+	struct client *c = r->owned.client;
 
 	for (int i = 0; i < MAX_COLLISIONS; i++) {
 		struct str hash = revision_hash(a, json_get(rev, "data"), *collisions);
@@ -207,7 +207,7 @@ static struct err *revision_renumber(const struct revisions *r, struct arena *a,
 	json_set_str(a, copy, "apiVersion", STR("apps/v1"));
 	json_set_str(a, copy, "kind", STR("ControllerRevision"));
 	json_set_int(a, copy, "revision", number);
-	return client_update(r->owned.control->client, a, gvr_controllerrevisions, NULL, copy, ret);
+	return client_update(r->owned.client, a, gvr_controllerrevisions, NULL, copy, ret);
 }
 
 struct err *revisions_current(const struct revisions *r, struct arena *a, const struct json *owner,
@@ -245,7 +245,7 @@ struct err *revisions_trim(const struct revisions *r, struct arena *a, const str
 		if (in_use(list->v[i], ctx))
 			continue;
 		unused--;
-		e = client_delete(r->owned.control->client, a, gvr_controllerrevisions,
+		e = client_delete(r->owned.client, a, gvr_controllerrevisions,
 				  meta_namespace(owner), meta_name(list->v[i]), NULL);
 		if (e && !err_is(e, ERR_NOT_FOUND))
 			return e;

@@ -6,7 +6,7 @@
  * strategic merge patch that brings it back. Their numbers grow; the highest is the present one.
  */
 
-#include "control/owned.h"
+#include "client/owned.h"
 
 struct revisions {
 	struct owned owned;

@@ -385,7 +385,7 @@ void statefulset_start(struct control *c)
 	ss.controller = controller_new(c->loop, &opts);
 	ss.sets = control_informer(c, gvr_statefulsets);
 	ss.claims = control_informer(c, gvr_persistentvolumeclaims);
-	ss.pods = (struct owned){ .control = c,
+	ss.pods = (struct owned){ .client = c->client,
 				  .owner = gvr_statefulsets,
 				  .owner_api_version = API_VERSION,
 				  .owner_kind = KIND,

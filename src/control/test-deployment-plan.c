@@ -2,6 +2,7 @@
 #include "control/deployment-plan.h"
 
 #include "api/meta.h"
+#include "client/owned.h"
 #include "testkit/test.h"
 #include "json/json.h"
 
@@ -34,10 +35,12 @@ static struct json *deployment(struct arena *a, int64_t replicas, const char *st
 			       (long long)replicas, strategy));
 }
 
-static struct json *sets(struct arena *a, const struct set *v, size_t n, int64_t desired)
+static const struct owned_list *sets(struct arena *a, const struct set *v, size_t n,
+				     int64_t desired)
 {
-	struct json *list = json_array(a);
+	struct owned_list *list = arena_new_obj(a, struct owned_list);
 
+	list->v = arena_array(a, n + 1, sizeof(*list->v));
 	for (size_t i = 0; i < n && v[i].image; i++) {
 		struct json *rs = parse(
 			a, arena_fmt(a,
@@ -56,7 +59,7 @@ static struct json *sets(struct arena *a, const struct set *v, size_t n, int64_t
 		if (v[i].max)
 			meta_set_annotation(a, rs, DEPLOYMENT_MAX,
 					    arena_fmt(a, "%lld", (long long)v[i].max));
-		json_push(list, rs);
+		list->v[list->n++] = rs;
 	}
 	return list;
 }
@@ -138,7 +141,7 @@ TEST(the_new_set)
 {
 	static const struct set old[] = { { 2, 2, "old", 0 }, { 0 } };
 	_cleanup_arena_ struct arena *a = arena_new();
-	struct json *d = deployment(a, 2, ONE_UP), *rs, *again;
+	struct json *d = deployment(a, 2, ONE_UP), *rs;
 	struct deployment_plan p;
 
 	deployment_plan_init(a, &p, d, sets(a, old, 1, 2));
@@ -151,9 +154,7 @@ TEST(the_new_set)
 	assert_str(meta_annotation(rs, "x"), "y");
 	assert_int_equal(json_int_at(rs, "spec.replicas", -1), 1);
 	/* it is found again, and nothing is to change */
-	again = json_array(a);
-	json_push(again, json_copy(a, rs));
-	deployment_plan_init(a, &p, d, again);
+	deployment_plan_init(a, &p, d, &(struct owned_list){ (const struct json *[]){ rs }, 1 });
 	assert_non_null(p.fresh);
 	assert_false(deployment_update_rs(a, &p, json_copy(a, rs), true));
 	/* a collision gives another name */

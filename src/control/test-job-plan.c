@@ -2,6 +2,7 @@
 #include "control/job-plan.h"
 
 #include "api/meta.h"
+#include "client/owned.h"
 #include "testkit/test.h"
 #include "json/json.h"
 
@@ -16,10 +17,11 @@ static struct json *parse(struct arena *a, struct str text)
 }
 
 /* One letter a Pod: r running, s succeeded, f failed, d being deleted; its index is its place. */
-static struct json *pods(struct arena *a, const char *letters)
+static const struct owned_list *pods(struct arena *a, const char *letters)
 {
-	struct json *list = json_array(a);
+	struct owned_list *list = arena_new_obj(a, struct owned_list);
 
+	list->v = arena_array(a, strlen(letters) + 1, sizeof(*list->v));
 	for (size_t i = 0; letters[i]; i++) {
 		const char *phase = letters[i] == 's'   ? "Succeeded"
 				    : letters[i] == 'f' ? "Failed"
@@ -39,7 +41,7 @@ static struct json *pods(struct arena *a, const char *letters)
 		if (letters[i] == 'd')
 			json_set_str(a, json_get(p, "metadata"), "deletionTimestamp",
 				     STR("2026-01-01T00:00:00Z"));
-		json_push(list, p);
+		list->v[list->n++] = p;
 	}
 	return list;
 }

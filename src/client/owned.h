@@ -10,7 +10,7 @@
 #include "base/str.h"
 
 struct arena;
-struct control;
+struct client;
 struct controller;
 struct err;
 struct informer;
@@ -20,10 +20,11 @@ struct obj;
 
 /* The caller fills in the first part, owned_init the second. */
 struct owned {
-	struct control *control;
+	struct client *client;
 	struct gvr owner;
 	struct str owner_api_version, owner_kind;
 	struct informer *owners, *members;
+	bool map_selector; /* spec.selector is a map of labels, as a ReplicationController's */
 	/* NULL: the selector alone decides. */
 	bool (*fits)(const struct json *owner, const struct json *member);
 	/* private */
@@ -37,6 +38,7 @@ struct owned_list {
 };
 
 void owned_init(struct owned *o);
+/* ret: the members as they are after it. */
 MUST_USE SUSPENDS struct err *owned_claim(const struct owned *o, struct arena *a,
 					  const struct json *owner, struct owned_list *ret);
 /* Enqueues the owner of a member, or all that might adopt it (for controller_watch_fn; ctx is the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "control/owned.h"
+#include "client/owned.h"
 
 #include "api/meta.h"
 #include "api/obj.h"
@@ -11,7 +11,6 @@
 #include "client/informer.h"
 #include "client/replica-plan.h"
 #include "client/rest.h"
-#include "control/control.h"
 #include "json/json.h"
 
 void owned_init(struct owned *o)
@@ -20,39 +19,29 @@ void owned_init(struct owned *o)
 	o->orphans = informer_add_index(o->members, informer_index_orphans);
 }
 
+static struct err *owned_selector(const struct owned *o, struct arena *a, const struct json *owner,
+				  struct selector **ret)
+{
+	const struct json *sel = json_at(owner, "spec.selector");
+
+	if (!o->map_selector)
+		return label_selector_from_json(a, sel, ret);
+	*ret = label_selector_from_map(a, sel);
+	return NULL;
+}
+
 /* ---- claiming */
 
 struct owned_sync {
 	const struct owned *o;
 	struct arena *a;
 	const struct json *owner;
-	struct owned_list all;
-	size_t cap;
 	bool live; /* the server has confirmed that the owner is still there */
 };
 
-static void owned_unref(void *p)
-{
-	const struct obj *o = p;
-
-	obj_unref(o);
-}
-
 static bool owned_collect(const struct obj *o, void *ctx)
 {
-	struct owned_sync *s = ctx;
-
-	if (s->all.n == s->cap) {
-		size_t cap = s->cap ? s->cap * 2 : 16;
-		const struct json **v = arena_array(s->a, cap, sizeof(*v));
-
-		if (s->all.n)
-			memcpy(v, s->all.v, s->all.n * sizeof(*v));
-		s->all.v = v;
-		s->cap = cap;
-	}
-	arena_defer(s->a, owned_unref, (void *)(uintptr_t)obj_ref(o));
-	s->all.v[s->all.n++] = obj_tree(o);
+	obj_list_add(ctx, o);
 	return true;
 }
 
@@ -72,7 +61,7 @@ static struct err *owned_check_live(struct owned_sync *s)
 
 	if (s->live)
 		return NULL;
-	TRY(client_get(s->o->control->client, s->a, s->o->owner, meta_namespace(s->owner),
+	TRY(client_get(s->o->client, s->a, s->o->owner, meta_namespace(s->owner),
 		       meta_name(s->owner), &live));
 	if (!str_eq(meta_uid(live), meta_uid(s->owner)))
 		return err_new(ERR_CONFLICT, "the owner is gone and was made anew");
@@ -82,52 +71,71 @@ static struct err *owned_check_live(struct owned_sync *s)
 	return NULL;
 }
 
-/* A member that is gone or changed meanwhile is no failure: its event brings us back. */
-static struct err *owned_patch(struct owned_sync *s, const struct json *m, const struct json *patch)
+/*
+ * *ret is NULL when the member is gone or another object by now: that is no failure, its event
+ * brings us back.
+ */
+static struct err *owned_patch(struct owned_sync *s, const struct json *m, const struct json *patch,
+			       struct json **ret)
 {
-	struct err *e = client_patch(s->o->control->client, s->a, informer_gvr(s->o->members),
-				     meta_namespace(m), meta_name(m), NULL, CLIENT_PATCH_MERGE,
-				     patch, NULL);
+	struct err *e =
+		client_patch(s->o->client, s->a, informer_gvr(s->o->members), meta_namespace(m),
+			     meta_name(m), NULL, CLIENT_PATCH_MERGE, patch, ret);
 
 	if (e && (err_is(e, ERR_NOT_FOUND) || err_is(e, ERR_INVALID))) {
 		err_ignore(e, "gone, or another object by now");
+		*ret = NULL;
 		return NULL;
 	}
 	return e;
+}
+
+/* *ret: the member when it is ours, NULL when it is not. */
+static struct err *owned_settle(struct owned_sync *s, const struct selector *sel,
+				const struct json *m, const struct json **ret)
+{
+	struct json *after;
+
+	*ret = NULL;
+	switch (owned_judge(s, sel, m)) {
+	case CLAIM_NONE:
+		return NULL;
+	case CLAIM_KEEP:
+		*ret = m;
+		return NULL;
+	case CLAIM_RELEASE:
+		return owned_patch(s, m, replica_release_patch(s->a, m, s->owner), &after);
+	case CLAIM_ADOPT:
+		break;
+	}
+	TRY(owned_check_live(s));
+	TRY(owned_patch(
+		s, m,
+		replica_adopt_patch(s->a, m, s->owner, s->o->owner_api_version, s->o->owner_kind),
+		&after));
+	*ret = after;
+	return NULL;
 }
 
 struct err *owned_claim(const struct owned *o, struct arena *a, const struct json *owner,
 			struct owned_list *ret)
 {
 	struct owned_sync s = { .o = o, .a = a, .owner = owner };
+	struct obj_list all = { .arena = a };
 	struct selector *sel;
-	size_t kept = 0;
 
-	TRY(label_selector_from_json(a, json_at(owner, "spec.selector"), &sel));
-	informer_index_each(o->by_owner, meta_uid(owner), owned_collect, &s);
-	informer_index_each(o->orphans, meta_namespace(owner), owned_collect, &s);
-	for (size_t i = 0; i < s.all.n; i++) {
-		const struct json *m = s.all.v[i];
+	*ret = (struct owned_list){ NULL, 0 };
+	TRY(owned_selector(o, a, owner, &sel));
+	informer_index_each(o->by_owner, meta_uid(owner), owned_collect, &all);
+	informer_index_each(o->orphans, meta_namespace(owner), owned_collect, &all);
+	ret->v = arena_array(a, all.n + 1, sizeof(*ret->v));
+	for (size_t i = 0; i < all.n; i++) {
+		const struct json *ours;
 
-		switch (owned_judge(&s, sel, m)) {
-		case CLAIM_NONE:
-			continue;
-		case CLAIM_RELEASE:
-			TRY(owned_patch(&s, m, replica_release_patch(a, m, owner)));
-			continue;
-		case CLAIM_ADOPT:
-			TRY(owned_check_live(&s));
-			TRY(owned_patch(&s, m,
-					replica_adopt_patch(a, m, owner, o->owner_api_version,
-							    o->owner_kind)));
-			break;
-		case CLAIM_KEEP:
-			break;
-		}
-		s.all.v[kept++] = m;
+		TRY(owned_settle(&s, sel, obj_tree(all.v[i]), &ours));
+		if (ours)
+			ret->v[ret->n++] = ours;
 	}
-	s.all.n = kept;
-	*ret = s.all;
 	return NULL;
 }
 
@@ -135,6 +143,7 @@ struct err *owned_claim(const struct owned *o, struct arena *a, const struct jso
 
 struct owned_match {
 	struct controller *controller;
+	const struct owned *o;
 	const struct obj *member;
 };
 
@@ -143,8 +152,7 @@ static bool owned_enqueue_if_selected(const struct obj *owner, void *ctx)
 	const struct owned_match *m = ctx;
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct selector *sel;
-	struct err *e =
-		label_selector_from_json(a, json_at(obj_tree(owner), "spec.selector"), &sel);
+	struct err *e = owned_selector(m->o, a, obj_tree(owner), &sel);
 
 	if (!e && !selector_empty(sel) && selector_matches_obj_labels(sel, m->member))
 		controller_enqueue_obj(m->controller, owner);
@@ -156,7 +164,7 @@ void owned_route(struct controller *c, const struct obj *member, void *ctx)
 {
 	const struct owned *o = ctx;
 	const struct json *ref = meta_controller(obj_tree(member));
-	struct owned_match m = { c, member };
+	struct owned_match m = { c, o, member };
 
 	if (!ref) {
 		informer_each(o->owners, member->ns, owned_enqueue_if_selected, &m);
