@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Type errors of built-in kinds. Upstream finds them when Go decodes the body, and words them as Go
- * does: the innermost struct, the path of members without indices, and Go's name of the type.
+ * What Go's types make of a body of a built-in kind when upstream decodes it: type errors, worded
+ * as Go does (the innermost struct, the path of members without indices, Go's name of the type),
+ * and times and quantities in the form in which Go writes them.
  */
 
 #include "api/schema-internal.h"
@@ -12,8 +13,10 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/err.h"
+#include "base/time-go.h"
 
 struct types {
+	struct arena *keep;             /* of the tree */
 	struct arena **a;               /* made when it is needed: mostly for what is wrong */
 	struct str owner;               /* the struct that has the member: "Container" */
 	const struct schema_path *path; /* of members only; NULL: the root */
@@ -32,7 +35,7 @@ static struct str types_path(struct arena *a, const struct schema_path *p)
 	return p->up ? schema_path_member(a, types_path(a, p->up), p->name) : p->name;
 }
 
-static struct err *types_node(struct types t, const struct schema *s, const struct json *v);
+static struct err *types_node(struct types t, const struct schema *s, struct json *v);
 
 /* "io.k8s.api.core.v1.Pod": "Pod"; with package "v1.Pod". */
 static struct str types_go_name(struct str type, bool package)
@@ -109,19 +112,37 @@ static struct err *types_bad(const struct types *t, const struct schema *s, cons
 		       STR_ARG(types_path(a, t->path)), STR_ARG(go));
 }
 
-static struct err *types_string(const struct types *t, const struct schema *s, const struct json *v)
+static void types_rewrite(const struct types *t, struct json *v, struct str text)
+{
+	if (!json_is(v, JSON_STR) || !str_eq(json_as_str(v), text))
+		json_become(v, json_strcpy(t->keep, text));
+}
+
+/* UTC, and as many decimals as the type has; the year 1 begins with no time at all. */
+static struct err *types_time(const struct types *t, const struct schema *s, struct json *v)
+{
+	const bool micro = str_has_suffix(s->type_name, STR(".MicroTime"));
+	const struct str text = json_as_str(v);
+	struct str why = STR_EMPTY;
+	int64_t sec = 0, ns = 0;
+
+	if (!time_parse_go(types_arena(t), text, micro, &sec, &ns, &why))
+		return err_new(ERR_BAD_REQUEST, STR_FMT, STR_ARG(why));
+	if (sec == UNIX_YEAR_1 && ns == 0)
+		json_become(v, json_null(t->keep));
+	else if (sec > UNIX_YEAR_1 && sec <= UNIX_YEAR_9999)
+		types_rewrite(t, v, unix_format(types_arena(t), sec, ns, micro));
+	return NULL;
+}
+
+static struct err *types_string(const struct types *t, const struct schema *s, struct json *v)
 {
 	struct str text = json_as_str(v), out;
-	struct wall w;
 
 	if (!json_is(v, JSON_STR))
 		return types_bad(t, s, v, false);
-	if (s->format == SCHEMA_F_DATE_TIME && text.n && !wall_parse(text, &w))
-		return err_new(ERR_BAD_REQUEST,
-			       "parsing time \"" STR_FMT
-			       "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" STR_FMT
-			       "\" as \"2006\"",
-			       STR_ARG(text), STR_ARG(text));
+	if (s->format == SCHEMA_F_DATE_TIME)
+		return types_time(t, s, v);
 	if (s->format == SCHEMA_F_BYTE && !base64_decode(types_arena(t), text, &out)) {
 		size_t at = 0;
 
@@ -147,7 +168,7 @@ static struct err *types_integer(const struct types *t, const struct schema *s,
 	return NULL;
 }
 
-static struct err *types_object(struct types t, const struct schema *s, const struct json *v)
+static struct err *types_object(struct types t, const struct schema *s, struct json *v)
 {
 	if (s->type_name.n)
 		t.owner = types_go_name(s->type_name, false);
@@ -167,19 +188,22 @@ static struct err *types_object(struct types t, const struct schema *s, const st
 	return NULL;
 }
 
-static struct err *types_quantity(const struct types *t, const struct json *v)
+static struct err *types_quantity(const struct types *t, struct json *v)
 {
 	struct str text = json_is(v, JSON_STR) ? json_as_str(v) : json_text(types_arena(t), v);
 	struct quantity q;
 
-	if (json_is(v, JSON_STR) || json_is(v, JSON_INT) || json_is(v, JSON_REAL))
-		if (quantity_parse(text, &q))
+	if (json_is(v, JSON_STR) || json_is(v, JSON_INT) || json_is(v, JSON_REAL)) {
+		if (quantity_parse(str_trim(text), &q)) {
+			types_rewrite(t, v, quantity_text(types_arena(t), q));
 			return NULL;
+		}
+	}
 	return err_new(ERR_BAD_REQUEST, "quantities must match the regular expression "
 					"'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 }
 
-static struct err *types_node(struct types t, const struct schema *s, const struct json *v)
+static struct err *types_node(struct types t, const struct schema *s, struct json *v)
 {
 	s = schema_deref(s);
 	if (!s || json_type(v) == JSON_NULL)
@@ -209,10 +233,10 @@ static struct err *types_node(struct types t, const struct schema *s, const stru
 	return NULL;
 }
 
-struct err *schema_check_types(const struct schema *s, const struct json *obj)
+struct err *schema_decode_types(struct arena *keep, const struct schema *s, struct json *obj)
 {
 	_cleanup_arena_ struct arena *a = NULL;
-	struct types t = { .a = &a };
+	struct types t = { .keep = keep, .a = &a };
 
 	return types_node(t, s, obj);
 }

@@ -60,10 +60,11 @@ void schema_validate(struct arena *a, const struct schema *s, const struct json 
 void schema_validate_update(struct arena *a, const struct schema *s, const struct json *obj,
 			    const struct json *old, struct str prefix, struct err **e);
 /*
- * Type errors of a built-in kind, which upstream reports when it decodes: BAD_REQUEST
- * "json: cannot unmarshal string into Go struct field ...".
+ * What decoding into Go's types does to an object of a built-in kind: type errors, BAD_REQUEST
+ * "json: cannot unmarshal string into Go struct field ..."; times come out in UTC, quantities in
+ * canonical form ("0.5": "500m"). a is where obj lives.
  */
-MUST_USE struct err *schema_check_types(const struct schema *s, const struct json *obj);
+MUST_USE struct err *schema_decode_types(struct arena *a, const struct schema *s, struct json *obj);
 
 /* Strategic merge patch by the schema's merge keys and directives. Inputs unchanged. */
 MUST_USE struct err *schema_strategic_merge(struct arena *a, const struct schema *s,

@@ -9,6 +9,7 @@
 #include "json/json.h"
 
 #define POD    "io.k8s.api.core.v1.Pod"
+#define LEASE  "io.k8s.api.coordination.v1.Lease"
 #define CM     "io.k8s.api.core.v1.ConfigMap"
 #define KEY    "io.k8s.api.core.v1.KeyToPath"
 #define RS     "io.k8s.api.apps.v1.ReplicaSet"
@@ -195,8 +196,8 @@ TEST(type_errors)
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_arena_ struct arena *a = arena_new();
-		struct err *e = schema_check_types(schema_registry_find(r, str_from(rows[i].type)),
-						   parse(a, rows[i].obj));
+		struct err *e = schema_decode_types(
+			a, schema_registry_find(r, str_from(rows[i].type)), parse(a, rows[i].obj));
 
 		if (!rows[i].want) {
 			assert_no_err(e);
@@ -209,5 +210,34 @@ TEST(type_errors)
 	schema_registry_free(r);
 }
 
+TEST(times_and_quantities_as_go_writes_them)
+{
+	static const struct {
+		const char *type, *obj, *want;
+	} rows[] = {
+		{ POD, "{\"status\":{\"startTime\":\"2026-01-01T02:00:00.5+02:00\"}}",
+		  "{\"status\":{\"startTime\":\"2026-01-01T00:00:00Z\"}}" },
+		{ POD, "{\"metadata\":{\"deletionTimestamp\":\"0001-01-01T00:00:00Z\"}}",
+		  "{\"metadata\":{\"deletionTimestamp\":null}}" },
+		{ LEASE, "{\"spec\":{\"renewTime\":\"2026-01-01T00:00:00.123456+00:00\"}}",
+		  "{\"spec\":{\"renewTime\":\"2026-01-01T00:00:00.123456Z\"}}" },
+		{ POD,
+		  "{\"spec\":{\"overhead\":{\"a\":0.5,\"b\":2,\"c\":\"1024Mi\",\"d\":\"1000m\"}}}",
+		  "{\"spec\":{\"overhead\":{\"a\":\"500m\",\"b\":\"2\",\"c\":\"1Gi\",\"d\":\"1\"}}"
+		  "}" },
+	};
+	struct schema_registry *r = schema_registry_builtin();
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		struct json *obj = parse(a, rows[i].obj);
+
+		assert_no_err(schema_decode_types(
+			a, schema_registry_find(r, str_from(rows[i].type)), obj));
+		assert_str(json_text(a, obj), rows[i].want);
+	}
+	schema_registry_free(r);
+}
+
 TEST_MAIN(T(every_type_compiles), T(resources_have_types), T(unknown_fields), T(defaults),
-	  T(validation), T(type_errors))
+	  T(validation), T(type_errors), T(times_and_quantities_as_go_writes_them))

@@ -49,6 +49,8 @@ struct str wall_format_micro(struct arena *a, struct wall t);
 #define UNIX_YEAR_1    INT64_C(-62135596800)
 #define UNIX_YEAR_9999 INT64_C(253402300799)
 struct str unix_format(struct arena *a, int64_t sec, int64_t ns, bool micro);
+/* Of the proleptic Gregorian calendar, since the epoch. */
+int64_t days_from_civil(int64_t y, unsigned m, unsigned d);
 /* RFC 3339 with any offset and fraction. */
 bool wall_parse(struct str s, struct wall *ret);
 /* Go's time.Duration syntax: "1h30m", "300ms". */

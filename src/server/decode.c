@@ -409,7 +409,7 @@ struct err *body_check(struct api_request *rq, struct json *obj, struct json *du
 
 	TRY(body_check_kind(rq, obj));
 	if (schema && !rq->res->custom) {
-		e = schema_check_types(schema, obj);
+		e = schema_decode_types(rq->arena, schema, obj);
 		if (e)
 			return err_recode(
 				err_remsg(e,

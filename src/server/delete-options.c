@@ -122,7 +122,8 @@ static struct err *delete_options_decode(struct api_request *rq, struct str body
 			       "\" in scheme \"k8s.io/apimachinery/pkg/apis/meta/"
 			       "internalversion/scheme/register.go:27\"",
 			       STR_ARG(kind), STR_ARG(json_str_at(*ret, "apiVersion")));
-	return schema ? err_recode(schema_check_types(schema, *ret), ERR_BAD_REQUEST) : NULL;
+	return schema ? err_recode(schema_decode_types(rq->arena, schema, *ret), ERR_BAD_REQUEST)
+		      : NULL;
 }
 
 struct err *delete_options_read(struct api_request *rq)
