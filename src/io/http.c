@@ -154,6 +154,13 @@ struct str http_query_find(const struct http_query *q, const char *name)
 	return (struct str){ NULL, 0 };
 }
 
+bool http_query_true(const struct http_query *q, const char *name)
+{
+	struct str s = http_query_find(q, name);
+
+	return s.p && !str_eqz(s, "0") && !str_eq_nocase(s, STR("false"));
+}
+
 /* statuses */
 
 static const struct {

@@ -40,4 +40,6 @@ struct http_query {
 struct http_query http_query_parse(struct arena *a, struct str raw);
 /* First value; p is NULL when absent. */
 struct str http_query_find(const struct http_query *q, const char *name);
+/* As Kubernetes reads booleans: there, and not "0" or "false" in any case ("True": Python). */
+bool http_query_true(const struct http_query *q, const char *name);
 const char *http_status_text(int status);

@@ -101,18 +101,11 @@ static int64_t query_int(const struct http_query *q, const char *name, int64_t d
 	return v.p && str_to_i64(v, &n) ? n : dflt;
 }
 
-static bool query_bool(const struct http_query *q, const char *name)
-{
-	struct str v = http_query_find(q, name);
-
-	return str_eqz(v, "true") || str_eqz(v, "1");
-}
-
 static struct log_opts log_request_opts(const struct http_query *q)
 {
 	struct log_opts o = {
-		.follow = query_bool(q, "follow"),
-		.timestamps = query_bool(q, "timestamps"),
+		.follow = http_query_true(q, "follow"),
+		.timestamps = http_query_true(q, "timestamps"),
 		.tail = query_int(q, "tailLines", -1),
 		.limit_bytes = query_int(q, "limitBytes", -1),
 	};
@@ -185,7 +178,7 @@ static struct err *server_logs(struct server *s, struct http_exchange *x, const 
 	struct err *e;
 
 	TRY(server_find_container(s, rq->arena, r->part[1], r->part[2], r->part[3],
-				  query_bool(&rq->query, "previous"), &rc));
+				  http_query_true(&rq->query, "previous"), &rc));
 	lr.id = arena_strz(rq->arena, rc->id);
 	http_respond_stream(x, 200, "text/plain");
 	e = logs_read(arena_strz(rq->arena, rc->log_path), &opts, &sink);
@@ -281,10 +274,11 @@ static struct err *server_stream_container(struct server *s, struct http_exchang
 	for (size_t i = 0; i < rq->query.n; i++)
 		if (str_eqz(rq->query.v[i].name, "command"))
 			argv[o->n_argv++] = rq->query.v[i].value;
-	o->tty = query_bool(&rq->query, "tty");
-	o->in = query_bool(&rq->query, "input") || query_bool(&rq->query, "stdin");
-	o->out = query_bool(&rq->query, "output") || query_bool(&rq->query, "stdout");
-	o->err = !o->tty && (query_bool(&rq->query, "error") || query_bool(&rq->query, "stderr"));
+	o->tty = http_query_true(&rq->query, "tty");
+	o->in = http_query_true(&rq->query, "input") || http_query_true(&rq->query, "stdin");
+	o->out = http_query_true(&rq->query, "output") || http_query_true(&rq->query, "stdout");
+	o->err = !o->tty &&
+		 (http_query_true(&rq->query, "error") || http_query_true(&rq->query, "stderr"));
 	return NULL;
 }
 

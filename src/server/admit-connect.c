@@ -19,19 +19,15 @@ static const struct {
 	{ "tty", OPTION_BOOL },   { "command", OPTION_LIST }, { "ports", OPTION_NUMBERS },
 };
 
-static bool option_true(struct str s)
-{
-	return str_eqz(s, "true") || str_eqz(s, "1") || str_eqz(s, "t") || str_eqz(s, "True");
-}
-
-static void option_add(struct arena *a, struct json *obj, size_t i, struct str val)
+static void option_add(struct arena *a, const struct http_query *q, struct json *obj, size_t i,
+		       struct str val)
 {
 	const char *name = options[i].name;
 	int64_t n;
 
 	switch (options[i].type) {
 	case OPTION_BOOL:
-		if (option_true(val))
+		if (http_query_true(q, name))
 			json_set_bool(a, obj, name, true);
 		break;
 	case OPTION_LIST:
@@ -57,7 +53,7 @@ static struct json *connect_options(struct api_request *rq, struct str container
 	for (size_t k = 0; k < q->n; k++)
 		for (size_t i = 0; i < ARRAY_LEN(options); i++)
 			if (str_eqz(q->v[k].name, options[i].name))
-				option_add(a, obj, i, q->v[k].value);
+				option_add(a, q, obj, i, q->v[k].value);
 	return obj;
 }
 

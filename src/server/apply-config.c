@@ -28,10 +28,9 @@ struct err *apply_check_size(const struct json *obj)
 
 static struct err *apply_options(struct api_request *rq, bool *ret_force)
 {
-	struct str force = http_query_find(&rq->http->query, "force");
 	struct err *e = NULL;
 
-	*ret_force = force.p && !str_eqz(force, "false") && !str_eqz(force, "0");
+	*ret_force = http_query_true(&rq->http->query, "force");
 	if (str_empty(rq->opt.field_manager))
 		cause_required(&e, STR("fieldManager"), "is required for apply patch");
 	return error_invalid(e, STR("meta.k8s.io"), STR("PatchOptions"), STR_EMPTY);

@@ -37,9 +37,9 @@ static struct err *delete_options_from_query(struct api_request *rq, struct json
 	s = http_query_find(q, "propagationPolicy");
 	if (s.p)
 		json_set_str(rq->arena, o, "propagationPolicy", s);
-	s = http_query_find(q, "orphanDependents");
-	if (s.p)
-		json_set_bool(rq->arena, o, "orphanDependents", str_eqz(s, "true"));
+	if (http_query_find(q, "orphanDependents").p)
+		json_set_bool(rq->arena, o, "orphanDependents",
+			      http_query_true(q, "orphanDependents"));
 	for (size_t i = 0; i < q->n; i++) {
 		if (str_eqz(q->v[i].name, "dryRun"))
 			json_push(json_sub_array(rq->arena, o, "dryRun"),

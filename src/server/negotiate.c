@@ -110,7 +110,8 @@ static bool negotiate_pretty(const struct api_request *rq)
 	struct str ua = http_headers_find(&rq->http->headers, "user-agent");
 
 	if (q.p)
-		return str_eqz(q, "true") || str_eqz(q, "1");
+		return str_eq_nocase(q, STR("true")) || str_eq_nocase(q, STR("t")) ||
+		       str_eqz(q, "1");
 	for (size_t i = 0; i < ARRAY_LEN(browsers); i++) {
 		if (str_has_prefix(ua, str_from(browsers[i])))
 			return true;

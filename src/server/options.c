@@ -26,9 +26,7 @@ static struct str query(const struct api_request *rq, const char *name)
 
 static bool query_bool(const struct api_request *rq, const char *name)
 {
-	struct str s = query(rq, name);
-
-	return s.p && !str_eqz(s, "false") && !str_eqz(s, "0");
+	return rq->http && http_query_true(&rq->http->query, name);
 }
 
 /* 0 when absent. */

@@ -71,12 +71,7 @@ static enum verb path_verb(struct str method, bool named, bool watch)
 
 static bool path_wants_watch(const struct api_request *rq)
 {
-	struct str w;
-
-	if (!rq->http)
-		return false;
-	w = http_query_find(&rq->http->query, "watch");
-	return w.p && (str_eqz(w, "1") || str_eqz(w, "true") || str_empty(w));
+	return rq->http && http_query_true(&rq->http->query, "watch");
 }
 
 static void path_resource(struct api_request *rq, struct path_parts *p)

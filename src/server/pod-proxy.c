@@ -267,13 +267,12 @@ static struct str stream_target(struct target *t)
 				 STR_ARG(http_url_encode(rq->arena, q->v[i].value)));
 			sep = "&";
 		}
-		for (size_t k = 0; k < ARRAY_LEN(stream_params); k++) {
-			if (!str_eqz(q->v[i].name, stream_params[k].ours) ||
-			    (!str_eqz(q->v[i].value, "true") && !str_eqz(q->v[i].value, "1")))
-				continue;
-			buf_addf(&b, "%s%s=1", sep, stream_params[k].kubelets);
-			sep = "&";
-		}
+	}
+	for (size_t k = 0; k < ARRAY_LEN(stream_params); k++) {
+		if (!http_query_true(q, stream_params[k].ours))
+			continue;
+		buf_addf(&b, "%s%s=1", sep, stream_params[k].kubelets);
+		sep = "&";
 	}
 	return buf_to_arena(&b, rq->arena);
 }
@@ -350,21 +349,15 @@ static struct err *stream_proxy(struct target *t)
 	return stream_join(rq, &resp, kubelet);
 }
 
-static bool stream_flag(const struct api_request *rq, const char *name)
-{
-	struct str v = http_query_find(&rq->http->query, name);
-
-	return str_eqz(v, "true") || str_eqz(v, "1");
-}
-
 static struct err *stream_translate(struct target *t)
 {
 	struct api_request *rq = t->rq;
+	const struct http_query *q = &rq->http->query;
 	const struct pod_channels ch = {
-		.in = stream_flag(rq, "stdin"),
-		.out = stream_flag(rq, "stdout"),
-		.err = stream_flag(rq, "stderr"),
-		.tty = stream_flag(rq, "tty"),
+		.in = http_query_true(q, "stdin"),
+		.out = http_query_true(q, "stdout"),
+		.err = http_query_true(q, "stderr"),
+		.tty = http_query_true(q, "tty"),
 	};
 	struct http_client *c = target_client(t);
 	struct err *e;
