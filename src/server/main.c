@@ -312,6 +312,7 @@ static struct err *start_store(struct apiserver *s)
 	struct store_opts o = {
 		.path = data_path(s, "store"),
 		.history_ms = s->opts.history_s * 1000,
+		.lazy = true,
 	};
 
 	return store_open(s->loop, &o, &s->store);

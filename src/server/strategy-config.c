@@ -16,6 +16,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/write.h"
 #include "json/json.h"
 
 #define DATA_MAX 1048576
@@ -204,9 +205,33 @@ const struct strategy secret_strategy = {
 };
 
 /* Lease */
+
+/* Whether only spec.renewTime differs. */
+static bool lease_is_renewal(struct arena *a, const struct json *obj, const struct json *old)
+{
+	const struct json *const both[] = { obj, old };
+	struct json *rest[2];
+
+	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+		rest[i] = json_copy(a, both[i]);
+		json_delz(json_get(rest[i], "metadata"), "managedFields");
+		json_delz(json_get(rest[i], "metadata"), "resourceVersion");
+		json_delz(json_get(rest[i], "spec"), "renewTime");
+	}
+	return json_equal(rest[0], rest[1]);
+}
+
+static struct err *lease_commit(struct api_request *rq, struct write *w, struct json *obj,
+				const struct json *old)
+{
+	w->lazy = old && lease_is_renewal(rq->arena, obj, old);
+	return NULL;
+}
+
 const struct strategy lease_strategy = {
 	.needs_rv = true,
 	.create_on_update = true,
+	.commit = lease_commit,
 };
 
 /* EndpointSlice */

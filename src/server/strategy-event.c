@@ -13,6 +13,7 @@
 #include "server/request.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/write.h"
 #include "json/json.h"
 
 /* ---- core */
@@ -42,6 +43,13 @@ static void event_defaults(struct api_request *rq, struct json *obj)
 static void event_validate(struct api_request *rq, const struct json *obj, struct err **e)
 {
 	event_validate_core(rq, obj, false, e);
+}
+
+static struct err *event_commit(struct api_request *rq UNUSED, struct write *w,
+				struct json *obj UNUSED, const struct json *old UNUSED)
+{
+	w->lazy = true;
+	return NULL;
 }
 
 static struct str event_source(struct arena *a, const struct json *obj)
@@ -93,6 +101,7 @@ const struct strategy event_strategy = {
 	.create_on_update = true,
 	.set_defaults = event_defaults,
 	.validate = event_validate,
+	.commit = event_commit,
 	.cell = event_cell,
 };
 
@@ -173,5 +182,6 @@ const struct strategy events_event_strategy = {
 	.create_on_update = true,
 	.validate = events_event_validate,
 	.validate_update = events_event_validate_update,
+	.commit = event_commit,
 	.cell = events_event_cell,
 };

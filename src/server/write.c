@@ -34,13 +34,16 @@ void write_fini(struct write *w)
 		obj_unref(w->ops[i].result);
 	}
 	w->n = 0;
+	w->lazy = false;
 }
 
 struct err *write_commit(struct apiserver *s, struct write *w, bool *ret_conflict)
 {
 	struct rev rev;
 	size_t failed = 0;
-	struct err *e = store_commit(s->store, w->ops, w->n, &rev, &failed);
+	struct err *e = w->lazy && w->n == 1
+				? store_commit_lazy(s->store, w->ops, w->n, &rev, &failed)
+				: store_commit(s->store, w->ops, w->n, &rev, &failed);
 
 	*ret_conflict = e && err_is(e, ERR_CONFLICT);
 	if (!*ret_conflict)

@@ -17,6 +17,7 @@ struct write {
 	size_t n;
 	int attempt; /* so far */
 	int failed;  /* index of the operation that failed the last time, or -1 */
+	bool lazy;   /* a crash may lose it (store_commit_lazy) when it is one operation alone */
 	/* private */
 	void (*on_fini)(void *ctx);
 	void *on_fini_ctx;

@@ -29,38 +29,12 @@
 #define BATCH_BYTES_MAX (8u << 20)
 #define OPS_MAX         4096
 #define GATHER_NS       (250 * 1000)
-
-struct commit_op {
-	size_t key_at, key_n; /* in bytes */
-	size_t val_at, val_n; /* val_n 0: delete */
-	uint64_t expect;
-	/* result */
-	char *prev; /* stored bytes, on the heap; NULL: there was none */
-	size_t prev_n;
-	uint64_t prev_rev;
-};
-
-struct commit_req {
-	struct list link;
-	struct buf bytes;
-	struct commit_op *ops;
-	struct store_op *caller_ops; /* the loop's; not touched by the thread */
-	size_t n;
-	/* result */
-	int rc;
-	bool conflict;
-	size_t failed;
-	uint64_t rev;
-	/* loop */
-	bool done;
-	struct err *err;
-	struct waitq wait;
-};
+#define LAZY_RETRY_NS   NS_PER_SEC
 
 struct batch {
 	struct lmdb *m;
 	struct list reqs;
-	uint64_t compacted;
+	uint64_t compacted, on_disk;
 };
 
 /* ---- in the thread ---- */
@@ -75,7 +49,7 @@ struct commit_txn {
 
 static MDB_val op_key(const struct commit_req *req, const struct commit_op *op)
 {
-	return (MDB_val){ op->key_n, req->bytes.p + op->key_at };
+	return lmdb_val(commit_op_key(req, op));
 }
 
 static void op_forget_prev(struct commit_op *op)
@@ -86,7 +60,7 @@ static void op_forget_prev(struct commit_op *op)
 	op->prev_rev = 0;
 }
 
-static void req_forget(struct commit_req *req)
+void commit_req_forget(struct commit_req *req)
 {
 	for (size_t i = 0; i < req->n; i++)
 		op_forget_prev(&req->ops[i]);
@@ -95,41 +69,51 @@ static void req_forget(struct commit_req *req)
 	req->rev = 0;
 }
 
-/* Loads what is there now and compares it with what was expected. */
-static int op_check(struct commit_txn *t, struct commit_req *req, struct commit_op *op,
-		    bool *ret_ok)
+void commit_op_set_prev(struct commit_op *op, struct str bytes, uint64_t rev)
+{
+	op->prev = mem_alloc(bytes.n);
+	memcpy(op->prev, bytes.p, bytes.n);
+	op->prev_n = bytes.n;
+	op->prev_rev = rev;
+}
+
+int commit_op_load(struct lmdb *m, MDB_txn *txn, struct commit_req *req, struct commit_op *op)
 {
 	MDB_val key = op_key(req, op), val;
-	int rc = mdb_get(t->txn, t->m->objects, &key, &val);
+	uint64_t rev;
+	int rc = mdb_get(txn, m->objects, &key, &val);
 
-	if (rc && rc != MDB_NOTFOUND)
-		return rc;
-	if (!rc) {
-		if (val.mv_size <= sizeof(op->prev_rev))
-			return MDB_CORRUPTED;
-		memcpy(&op->prev_rev, val.mv_data, sizeof(op->prev_rev));
-		op->prev_n = val.mv_size - sizeof(op->prev_rev);
-		op->prev = mem_alloc(op->prev_n);
-		memcpy(op->prev, (char *)val.mv_data + sizeof(op->prev_rev), op->prev_n);
-	}
-	*ret_ok = op->expect == STORE_ANY.n || op->expect == op->prev_rev;
+	if (rc)
+		return rc == MDB_NOTFOUND ? 0 : rc;
+	if (val.mv_size <= sizeof(rev))
+		return MDB_CORRUPTED;
+	memcpy(&rev, val.mv_data, sizeof(rev));
+	commit_op_set_prev(op, str_skip(lmdb_str(val), sizeof(rev)), rev);
 	return 0;
 }
 
+void commit_req_compare(struct commit_req *req)
+{
+	for (size_t i = 0; i < req->n && !req->conflict; i++) {
+		const struct commit_op *op = &req->ops[i];
+
+		if (op->expect == STORE_ANY.n || op->expect == op->prev_rev)
+			continue;
+		req->conflict = true;
+		req->failed = i;
+	}
+}
+
+/* Loads what is there now and compares it with what was expected. */
 static int req_check(struct commit_txn *t, struct commit_req *req)
 {
 	for (size_t i = 0; i < req->n; i++) {
-		bool ok;
-		int rc = op_check(t, req, &req->ops[i], &ok);
+		int rc = commit_op_load(t->m, t->txn, req, &req->ops[i]);
 
 		if (rc)
 			return rc;
-		if (!ok) {
-			req->conflict = true;
-			req->failed = i;
-			return 0;
-		}
 	}
+	commit_req_compare(req);
 	return 0;
 }
 
@@ -283,7 +267,29 @@ static int txn_finish(struct commit_txn *t)
 	return rc;
 }
 
-/* All requests of the list in one transaction. */
+/* What was done in memory, again, with the revisions it was given. */
+static int lazy_write(struct commit_txn *t)
+{
+	struct commit_req *req;
+
+	list_for_each(req, &t->m->lazy, link) {
+		uint64_t rev = req->rev;
+		int rc;
+
+		commit_req_forget(req);
+		rc = req_check(t, req);
+		if (!rc)
+			rc = req_write(t, req);
+		if (rc) {
+			req->rev = rev;
+			return rc;
+		}
+		INVARIANT(req->rev == rev);
+	}
+	return 0;
+}
+
+/* What waits in memory and all requests of the list in one transaction. */
 static int commit_list(struct lmdb *m, struct list *reqs)
 {
 	struct commit_txn t = { .m = m, .state = m->state };
@@ -292,7 +298,10 @@ static int commit_list(struct lmdb *m, struct list *reqs)
 
 	if (rc)
 		return rc;
+	rc = lazy_write(&t);
 	list_for_each(req, reqs, link) {
+		if (rc)
+			break;
 		rc = req_check(&t, req);
 		if (!rc && !req->conflict)
 			rc = req_write(&t, req);
@@ -301,6 +310,8 @@ static int commit_list(struct lmdb *m, struct list *reqs)
 	}
 	if (!rc && t.applied)
 		rc = txn_finish(&t);
+	if (!rc && t.applied)
+		lazy_written(m);
 	if (t.txn)
 		mdb_txn_abort(t.txn);
 	buf_fini(&t.record);
@@ -311,12 +322,12 @@ static void commit_batch(struct lmdb *m, struct list *reqs)
 {
 	struct commit_req *req;
 
-	if (!commit_list(m, reqs))
+	if (lazy_apply(m, reqs) || !commit_list(m, reqs))
 		return;
 	list_for_each(req, reqs, link) {
 		struct list alone, *after = req->link.next, *before = req->link.prev;
 
-		req_forget(req);
+		commit_req_forget(req);
 		list_init(&alone);
 		list_unlink(&req->link);
 		list_push_back(&alone, &req->link);
@@ -370,6 +381,20 @@ static void gather(struct lmdb *m, size_t n)
 	m->wake_at = 1;
 }
 
+/* Under the mutex: until there is something to do. */
+static void wait_for_work(struct lmdb *m)
+{
+	while (list_empty(&m->queue) && !m->stop) {
+		struct timespec until = { m->lazy_due.ns / NS_PER_SEC,
+					  m->lazy_due.ns % NS_PER_SEC };
+
+		if (!m->n_lazy)
+			pthread_cond_wait(&m->cond, &m->mutex);
+		else if (pthread_cond_timedwait(&m->cond, &m->mutex, &until) == ETIMEDOUT)
+			return;
+	}
+}
+
 static void *commit_thread(void *p)
 {
 	struct lmdb *m = p;
@@ -379,21 +404,29 @@ static void *commit_thread(void *p)
 	pthread_mutex_lock(&m->mutex);
 	for (;;) {
 		struct batch *b;
+		bool stop;
 		size_t n;
 
-		while (list_empty(&m->queue) && !m->stop)
-			pthread_cond_wait(&m->cond, &m->mutex);
-		if (list_empty(&m->queue))
+		wait_for_work(m);
+		if (list_empty(&m->queue) && !m->n_lazy)
 			break;
-		gather(m, MIN(crowd, BATCH_MAX));
+		if (!list_empty(&m->queue))
+			gather(m, MIN(crowd, BATCH_MAX));
 		b = batch_take(m, &n);
 		m->posted++;
+		stop = m->stop && !n;
 		pthread_mutex_unlock(&m->mutex);
-		commit_batch(m, &b->reqs);
+		if (n)
+			commit_batch(m, &b->reqs);
+		else if (commit_list(m, &b->reqs))
+			m->lazy_due.ns = mono_now().ns + LAZY_RETRY_NS;
 		b->compacted = m->state.compacted;
+		b->on_disk = m->state.rev;
 		loop_post_from_thread(m->base.loop, commit_done, b);
 		pthread_mutex_lock(&m->mutex);
 		crowd = n + m->n_queued;
+		if (stop)
+			break;
 	}
 	pthread_mutex_unlock(&m->mutex);
 	return NULL;
@@ -409,9 +442,12 @@ static struct err *op_prev_obj(const struct commit_op *op, const struct obj **re
 	return obj_decode(str_make(op->prev, op->prev_n), (struct rev){ op->prev_rev }, ret);
 }
 
-static void op_publish(struct store *s, struct store_op *to, const struct commit_op *op,
-		       const struct obj *prev, struct rev rev)
+static void op_publish(struct store *s, const struct commit_req *req, size_t i,
+		       const struct obj *prev)
 {
+	const struct commit_op *op = &req->ops[i];
+	struct store_op *to = &req->caller_ops[i];
+	struct rev rev = { req->rev };
 	struct store_event ev = { .rev = rev, .resource = to->key.resource, .prev = prev };
 
 	if (!to->put && !op->prev)
@@ -421,6 +457,8 @@ static void op_publish(struct store *s, struct store_op *to, const struct commit
 	ev.type = to->put ? STORE_PUT : STORE_DELETE;
 	ev.obj = obj_with_rev(to->put ? to->put : prev, rev);
 	store_deliver(s, &ev);
+	if (req->deferred)
+		recent_add(container_of(s, struct lmdb, base), commit_op_key(req, op), &ev);
 	to->result = to->put ? ev.obj : obj_ref(prev);
 	if (!to->put)
 		obj_unref(ev.obj);
@@ -441,7 +479,7 @@ static void req_publish(struct store *s, struct commit_req *req)
 		if (req->conflict)
 			to->result = TAKE(prev);
 		else
-			op_publish(s, to, op, prev, (struct rev){ req->rev });
+			op_publish(s, req, i, prev);
 	}
 }
 
@@ -457,7 +495,11 @@ static void commit_done(void *p)
 	pthread_mutex_unlock(&m->mutex);
 	if (!m->closed) {
 		m->compacted = b->compacted;
-		store_count_sync(&m->base);
+		if (b->on_disk > m->on_disk) {
+			m->on_disk = b->on_disk;
+			recent_drop(m, b->on_disk);
+			store_count_sync(&m->base);
+		}
 	}
 	list_for_each_safe(req, tmp, &b->reqs, link) {
 		list_unlink(&req->link);
@@ -499,7 +541,7 @@ static void req_fill(struct commit_req *req, struct store_op *ops, size_t n)
 	}
 }
 
-static void req_free(struct commit_req *req)
+void commit_req_free(struct commit_req *req)
 {
 	for (size_t i = 0; i < req->n; i++)
 		op_forget_prev(&req->ops[i]);
@@ -521,8 +563,8 @@ static struct err *req_wait(struct commit_req *req)
 	return NULL;
 }
 
-struct err *lmdb_commit(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
-			size_t *ret_failed)
+struct err *lmdb_commit(struct store *s, struct store_op *ops, size_t n, bool lazy,
+			struct rev *ret_rev, size_t *ret_failed)
 {
 	struct lmdb *m = container_of(s, struct lmdb, base);
 	struct commit_req *req;
@@ -532,6 +574,7 @@ struct err *lmdb_commit(struct store *s, struct store_op *ops, size_t n, struct 
 		return err_new(ERR_BAD_REQUEST, "a transaction of %zu operations", n);
 	req = mem_new(struct commit_req);
 	req_fill(req, ops, n);
+	req->lazy = lazy && m->opts.lazy;
 	pthread_mutex_lock(&m->mutex);
 	list_push_back(&m->queue, &req->link);
 	if (++m->n_queued >= m->wake_at)
@@ -549,7 +592,7 @@ struct err *lmdb_commit(struct store *s, struct store_op *ops, size_t n, struct 
 	} else if (!e && ret_rev) {
 		ret_rev->n = req->rev;
 	}
-	req_free(req);
+	commit_req_free(req);
 	return e;
 }
 

@@ -17,6 +17,9 @@
 #include <lmdb.h>
 #include <pthread.h>
 
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/map.h"
 #include "store/store-internal.h"
 
 #define LMDB_KEY_MAX 511
@@ -53,6 +56,7 @@ struct lmdb {
 	/* loop thread */
 	MDB_txn *idle_read; /* reset, ready for renewal */
 	uint64_t compacted; /* as of the last completed commit */
+	uint64_t on_disk;   /* the revision that it made durable */
 	/* commit thread, between mutex and cond */
 	pthread_t thread;
 	bool thread_runs;
@@ -65,7 +69,43 @@ struct lmdb {
 	unsigned posted; /* batches on their way to the loop; loop and thread, under mutex */
 	bool closed;
 	/* commit thread alone */
-	struct lmdb_state state;
+	struct lmdb_state state; /* what is on the disk */
+	struct list lazy;        /* struct commit_req: committed in memory, by revision */
+	size_t n_lazy, lazy_bytes;
+	struct mono lazy_due;
+	bool may_lazy;
+	/* loop thread: the same, as objects (lmdb-lazy.c) */
+	struct list recent;
+	struct map recent_by_key; /* the last of each key */
+};
+
+/* A transaction as the commit thread sees it: plain bytes. */
+struct commit_op {
+	size_t key_at, key_n; /* in bytes */
+	size_t val_at, val_n; /* val_n 0: delete */
+	uint64_t expect;
+	/* result */
+	char *prev; /* stored bytes, on the heap; NULL: there was none */
+	size_t prev_n;
+	uint64_t prev_rev;
+};
+
+struct commit_req {
+	struct list link;
+	struct buf bytes;
+	struct commit_op *ops;
+	struct store_op *caller_ops; /* the loop's; not touched by the thread */
+	size_t n;
+	bool lazy; /* need not be durable at once */
+	/* result */
+	int rc;
+	bool conflict, deferred;
+	size_t failed;
+	uint64_t rev;
+	/* loop */
+	bool done;
+	struct err *err;
+	struct waitq wait;
 };
 
 /* lmdb.c */
@@ -117,7 +157,37 @@ bool log_iter_init(struct log_iter *it, struct str record);
 bool log_iter_next(struct log_iter *it);
 
 /* lmdb-commit.c */
-struct err *lmdb_commit(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
-			size_t *ret_failed);
+struct err *lmdb_commit(struct store *s, struct store_op *ops, size_t n, bool lazy,
+			struct rev *ret_rev, size_t *ret_failed);
+/* What a request found is forgotten, for another attempt. */
+void commit_req_forget(struct commit_req *req);
+void commit_req_free(struct commit_req *req);
+void commit_op_set_prev(struct commit_op *op, struct str bytes, uint64_t rev);
+static inline struct str commit_op_key(const struct commit_req *req, const struct commit_op *op)
+{
+	return str_make(req->bytes.p + op->key_at, op->key_n);
+}
+/* What is there now becomes the operation's prev. */
+int commit_op_load(struct lmdb *m, MDB_txn *txn, struct commit_req *req, struct commit_op *op);
+/* The first operation that does not find what it expects, if any. */
+void commit_req_compare(struct commit_req *req);
+
+/* lmdb-lazy.c */
+#define LAZY_MAX 1024 /* revisions that are in memory alone, at most */
+/* Thread: does the requests in memory, all of them; false: they have to be committed. */
+bool lazy_apply(struct lmdb *m, struct list *reqs);
+/* Thread: they are on the disk. */
+void lazy_written(struct lmdb *m);
+/* Loop: what a lazy commit did. */
+void recent_add(struct lmdb *m, struct str key, const struct store_event *ev);
+/* Loop: everything up to rev is on the disk. */
+void recent_drop(struct lmdb *m, uint64_t rev);
+
+struct recent {
+	struct list link;
+	struct str key, resource;
+	struct rev rev;
+	const struct obj *obj, *prev;
+};
 MUST_USE struct err *lmdb_commit_start(struct lmdb *m);
 void lmdb_commit_stop(struct lmdb *m);

@@ -17,6 +17,7 @@
 #include "api/selector.h"
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/err.h"
 
 static struct err *bad_record(const struct lmdb *m)
@@ -33,6 +34,14 @@ static bool value_split(MDB_val val, struct rev *ret_rev, struct str *ret_bytes)
 	return true;
 }
 
+/* The object of a lazy commit that is not on the disk yet: a new reference, or NULL. */
+static const struct obj *recent_find(struct lmdb *m, struct str key, const struct lmdb_state *state)
+{
+	const struct recent *r = map_find(&m->recent_by_key, key);
+
+	return r && r->rev.n > state->rev ? obj_ref(r->obj) : NULL;
+}
+
 struct err *lmdb_get(struct store *s, const struct store_key *key, const struct obj **ret)
 {
 	struct lmdb *m = container_of(s, struct lmdb, base);
@@ -46,8 +55,12 @@ struct err *lmdb_get(struct store *s, const struct store_key *key, const struct 
 	lmdb_key_make(&k, key->resource, key->ns, key->name);
 	TRY(lmdb_read_begin(m, &txn, &state));
 	mk = (MDB_val){ k.n, k.p };
+	*ret = recent_find(m, str_make(k.p, k.n), &state);
+	if (*ret) {
+		lmdb_read_end(m, txn);
+		return NULL;
+	}
 	rc = mdb_get(txn, m->objects, &mk, &val);
-	*ret = NULL;
 	if (rc && rc != MDB_NOTFOUND) {
 		e = lmdb_err(m, rc, "get");
 	} else if (!rc) {
@@ -83,7 +96,9 @@ static int entry_cmp(const void *a, const void *b)
 
 static void overlay_sort(struct overlay *o)
 {
-	o->sorted = arena_array(o->a, o->by_key.n + 1, sizeof(*o->sorted));
+	if (!o->by_key.n)
+		return;
+	o->sorted = arena_array(o->a, o->by_key.n, sizeof(*o->sorted));
 	map_for_each(e, &o->by_key) {
 		o->sorted[o->n++] = *(struct overlay_entry *)e->val;
 	}
@@ -127,7 +142,6 @@ static struct err *overlay_build(struct lmdb *m, MDB_txn *txn, struct rev at, st
 	mdb_cursor_close(c);
 	if (!e && rc != MDB_NOTFOUND)
 		e = lmdb_err(m, rc, "read the history");
-	overlay_sort(o);
 	return e;
 }
 
@@ -262,18 +276,39 @@ static struct err *list_run(struct lister *l, const struct store_list_opts *opts
 	return !l->rc || l->rc == MDB_NOTFOUND ? NULL : lmdb_err(l->m, l->rc, "list");
 }
 
+/* What is in memory alone, as of a revision. */
+static void overlay_add_recent(struct lmdb *m, struct overlay *o, struct str prefix,
+			       const struct lmdb_state *state, struct rev at)
+{
+	struct recent *r;
+
+	list_for_each(r, &m->recent, link) {
+		_cleanup_buf_ struct buf b = { 0 };
+		struct overlay_entry *e;
+
+		if (r->rev.n <= state->rev || r->rev.n > at.n || !str_has_prefix(r->key, prefix))
+			continue;
+		obj_encode(&b, r->obj);
+		e = arena_new_obj(o->a, struct overlay_entry);
+		*e = (struct overlay_entry){ r->key, buf_to_arena(&b, o->a), r->rev };
+		map_put(&o->by_key, r->key, e);
+	}
+}
+
 static struct err *list_in(struct lmdb *m, MDB_txn *txn, struct lister *l,
 			   const struct store_list_opts *opts,
 			   bool (*fn)(const struct obj *o, void *ctx), void *ctx,
-			   struct store_list_result *ret)
+			   const struct lmdb_state *state, struct store_list_result *ret)
 {
 	int rc;
 	struct err *e;
 
-	if (opts->at.n && opts->at.n < ret->rev.n) {
-		TRY(overlay_build(m, txn, opts->at, l->prefix, &l->overlay));
+	if (opts->at.n)
 		ret->rev = opts->at;
-	}
+	if (ret->rev.n < state->rev)
+		TRY(overlay_build(m, txn, ret->rev, l->prefix, &l->overlay));
+	overlay_add_recent(m, &l->overlay, l->prefix, state, ret->rev);
+	overlay_sort(&l->overlay);
 	rc = mdb_cursor_open(txn, m->objects, &l->c);
 	if (rc)
 		return lmdb_err(m, rc, "list");
@@ -282,16 +317,16 @@ static struct err *list_in(struct lmdb *m, MDB_txn *txn, struct lister *l,
 	return e;
 }
 
-static struct err *list_check_at(struct rev at, const struct lmdb_state *state)
+static struct err *list_check_at(struct rev at, struct rev now, const struct lmdb_state *state)
 {
 	struct err *e;
 
 	if (at.n && at.n < state->compacted)
 		return store_expired(at, (struct rev){ state->compacted });
-	if (at.n <= state->rev)
+	if (at.n <= now.n)
 		return NULL;
 	e = err_new(ERR_TIMEOUT, "Too large resource version: %llu, current: %llu",
-		    (unsigned long long)at.n, (unsigned long long)state->rev);
+		    (unsigned long long)at.n, (unsigned long long)now.n);
 	err_add_cause(e, STR_EMPTY, STR("ResourceVersionTooLarge"),
 		      STR("Too large resource version"));
 	return err_retry_after(e, 1);
@@ -318,10 +353,10 @@ struct err *lmdb_list(struct store *s, const struct store_list_opts *opts,
 	l.prefix = str_make(prefix.p, prefix.n);
 	l.after = str_make(after.p, after.n);
 	TRY(lmdb_read_begin(m, &txn, &state));
-	res.rev.n = state.rev;
-	e = list_check_at(opts->at, &state);
+	res.rev.n = MAX(state.rev, m->base.delivered.n);
+	e = list_check_at(opts->at, res.rev, &state);
 	if (!e)
-		e = list_in(m, txn, &l, opts, fn, ctx, &res);
+		e = list_in(m, txn, &l, opts, fn, ctx, &state, &res);
 	map_fini(&l.overlay.by_key);
 	lmdb_read_end(m, txn);
 	if (!e)
@@ -441,6 +476,26 @@ static struct err *replay_run(struct replay *r, struct rev from)
 	return e;
 }
 
+/* What is in memory alone comes after anything on the disk. */
+static void replay_recent(struct replay *r, struct str resource, struct rev from,
+			  const struct lmdb_state *state)
+{
+	struct list *at;
+
+	for (at = r->m->recent.prev; at != &r->m->recent; at = at->prev) {
+		const struct recent *rec = list_entry(at, struct recent, link);
+		struct store_event ev = { .type = STORE_PUT,
+					  .rev = rec->rev,
+					  .resource = rec->resource,
+					  .obj = rec->obj,
+					  .prev = rec->prev };
+
+		if (rec->rev.n > state->rev && rec->rev.n > from.n && rec->rev.n <= r->to.n &&
+		    str_eq(rec->resource, resource))
+			r->fn(&ev, r->ctx);
+	}
+}
+
 struct err *lmdb_history(struct store *s, struct str resource, struct rev from, struct rev to,
 			 void (*fn)(const struct store_event *ev, void *ctx), void *ctx)
 {
@@ -454,8 +509,11 @@ struct err *lmdb_history(struct store *s, struct str resource, struct rev from, 
 	lmdb_key_prefix(&prefix, resource, STR_EMPTY);
 	r.prefix = str_make(prefix.p, prefix.n);
 	TRY(lmdb_read_begin(m, &r.txn, &state));
-	e = from.n < state.compacted ? store_expired(from, (struct rev){ state.compacted })
-				     : replay_run(&r, from);
+	e = from.n < state.compacted ? store_expired(from, (struct rev){ state.compacted }) : NULL;
+	if (!e) {
+		replay_recent(&r, resource, from, &state);
+		e = replay_run(&r, from);
+	}
 	map_fini(&r.after);
 	lmdb_read_end(m, r.txn);
 	return e;

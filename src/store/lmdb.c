@@ -385,6 +385,9 @@ static void lmdb_close(struct store *s)
 	struct lmdb *m = container_of(s, struct lmdb, base);
 
 	lmdb_commit_stop(m);
+	lazy_written(m);
+	recent_drop(m, UINT64_MAX);
+	map_fini(&m->recent_by_key);
 	store_fini(&m->base);
 	if (m->idle_read)
 		mdb_txn_abort(m->idle_read);
@@ -426,8 +429,12 @@ static struct err *lmdb_open(struct lmdb *m)
 	TRY(check_size(m));
 	TRY(load(m));
 	TRY(sync_dir(m->path));
+	/* a crash may have lost revisions that somebody has seen: they are not given again */
+	if (m->opts.lazy)
+		m->state.rev += LAZY_MAX;
 	m->base.delivered.n = m->base.seen.n = m->state.rev;
 	m->compacted = m->state.compacted;
+	m->on_disk = m->state.rev;
 	return lmdb_commit_start(m);
 }
 
@@ -448,6 +455,8 @@ struct err *store_open(struct loop *l, const struct store_opts *opts, struct sto
 	if (!m->opts.history_bytes)
 		m->opts.history_bytes = HISTORY_BYTES_DEFAULT;
 	list_init(&m->queue);
+	list_init(&m->lazy);
+	list_init(&m->recent);
 	pthread_mutex_init(&m->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -13,8 +13,8 @@ struct store_engine_ops {
 	struct err *(*list)(struct store *s, const struct store_list_opts *opts,
 			    bool (*fn)(const struct obj *o, void *ctx), void *ctx,
 			    struct store_list_result *ret);
-	struct err *(*commit)(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
-			      size_t *ret_failed); /* SUSPENDS */
+	struct err *(*commit)(struct store *s, struct store_op *ops, size_t n, bool lazy,
+			      struct rev *ret_rev, size_t *ret_failed); /* SUSPENDS */
 	/*
 	 * Calls fn for the events of a resource with a revision in (from, to], newest first.
 	 * EXPIRED when from is older than the history.

@@ -275,8 +275,8 @@ static void count_commit(struct store *s, struct mono start, const struct err *e
 	s->stats.commit_ns += (uint64_t)ns;
 }
 
-struct err *store_commit(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
-			 size_t *ret_failed)
+static struct err *commit(struct store *s, struct store_op *ops, size_t n, bool lazy,
+			  struct rev *ret_rev, size_t *ret_failed)
 {
 	struct mono start = mono_now();
 	struct err *e;
@@ -285,9 +285,21 @@ struct err *store_commit(struct store *s, struct store_op *ops, size_t n, struct
 		TRY(key_check(&ops[i].key));
 		ops[i].result = NULL;
 	}
-	e = s->ops->commit(s, ops, n, ret_rev, ret_failed);
+	e = s->ops->commit(s, ops, n, lazy, ret_rev, ret_failed);
 	count_commit(s, start, e);
 	return e;
+}
+
+struct err *store_commit(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
+			 size_t *ret_failed)
+{
+	return commit(s, ops, n, false, ret_rev, ret_failed);
+}
+
+struct err *store_commit_lazy(struct store *s, struct store_op *ops, size_t n, struct rev *ret_rev,
+			      size_t *ret_failed)
+{
+	return commit(s, ops, n, true, ret_rev, ret_failed);
 }
 
 void store_get_stats(const struct store *s, struct store_stats *ret)

@@ -30,6 +30,8 @@ struct store_opts {
 	uint64_t map_size;      /* 0: 1 TiB */
 	int64_t history_ms;     /* 0: 5 minutes */
 	uint64_t history_bytes; /* 0: 256 MiB */
+	/* store_commit_lazy may wait. Costs a gap in the revisions at each opening. */
+	bool lazy;
 };
 
 /* lifecycle */
@@ -98,6 +100,14 @@ struct store_op {
  */
 MUST_USE SUSPENDS struct err *store_commit(struct store *s, struct store_op *ops, size_t n,
 					   struct rev *ret_rev, size_t *ret_failed);
+/*
+ * For renewals and the like, whose loss in a crash nobody minds: seen by all at once, durable with
+ * the next store_commit, or STORE_LAZY_MS later. Everything else is as with store_commit; no
+ * revision is ever given twice. So a machine on which nothing happens writes next to nothing.
+ */
+MUST_USE SUSPENDS struct err *store_commit_lazy(struct store *s, struct store_op *ops, size_t n,
+						struct rev *ret_rev, size_t *ret_failed);
+#define STORE_LAZY_MS (30 * 1000)
 /* The latest committed revision that anything here has shown. Begins at 1. */
 struct rev store_rev(const struct store *s);
 /* Watches and lists may ask for this one and any later. */
