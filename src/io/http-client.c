@@ -297,6 +297,39 @@ static const char *http_method(const struct http_client_request *req)
 	return req->method ? req->method : "GET";
 }
 
+static struct err *http_source_next(struct http_body_source *src, struct str *ret)
+{
+	struct err *e = src->next(src, ret);
+
+	src->failed = e;
+	return e;
+}
+
+static struct err *h1_send_chunk(struct h1_conn *c, struct str data)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_addf(&b, "%zx\r\n", data.n);
+	buf_add(&b, data);
+	buf_addz(&b, "\r\n");
+	return stream_write(c->st, buf_str(&b));
+}
+
+/* The body, its beginning included, whose end is not known or not here. */
+static struct err *h1_send_more(struct h1_conn *c, const struct http_client_request *req)
+{
+	bool chunked = req->length == HTTP_LENGTH_UNKNOWN;
+	struct str piece = req->body;
+
+	if (!piece.n)
+		TRY(http_source_next(req->more, &piece));
+	while (piece.n) {
+		TRY(chunked ? h1_send_chunk(c, piece) : stream_write(c->st, piece));
+		TRY(http_source_next(req->more, &piece));
+	}
+	return chunked ? stream_write(c->st, STR("0\r\n\r\n")) : NULL;
+}
+
 static struct err *h1_send(struct http_client *cl, struct h1_conn *c,
 			   const struct http_client_request *req)
 {
@@ -308,20 +341,28 @@ static struct err *h1_send(struct http_client *cl, struct h1_conn *c,
 	for (size_t i = 0; i < req->headers.n; i++)
 		buf_addf(&b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(req->headers.v[i].name),
 			 STR_ARG(req->headers.v[i].value));
-	if (req->has_body || req->body.n)
+	if (req->more && req->length == HTTP_LENGTH_UNKNOWN)
+		buf_addz(&b, "Transfer-Encoding: chunked\r\n");
+	else if (req->more)
+		buf_addf(&b, "Content-Length: %llu\r\n", (unsigned long long)req->length);
+	else if (req->has_body || req->body.n)
 		buf_addf(&b, "Content-Length: %zu\r\n", req->body.n);
 	buf_addz(&b, "\r\n");
-	buf_add(&b, req->body);
-	return stream_write(c->st, buf_str(&b));
+	if (!req->more)
+		buf_add(&b, req->body);
+	TRY(stream_write(c->st, buf_str(&b)));
+	return req->more ? h1_send_more(c, req) : NULL;
 }
 
 /* One exchange up to the headers. A server may answer and close before it took the whole body. */
 static struct err *h1_exchange(struct http_client *cl, struct h1_conn *c,
 			       const struct http_client_request *req)
 {
-	struct err *sent = h1_send(cl, c, req);
-	struct err *e = h1_read_headers(c);
+	struct err *sent = h1_send(cl, c, req), *e;
 
+	if (sent && req->more && req->more->failed)
+		return sent;
+	e = h1_read_headers(c);
 	if (!sent)
 		return e;
 	c->keep_alive = false;
@@ -426,7 +467,10 @@ static struct http_headers h2_request_headers(struct http_client *cl, struct are
 	for (size_t i = 0; i < req->headers.n; i++)
 		if (!h2_skips_header(req->headers.v[i].name))
 			http_headers_add(a, &h, req->headers.v[i].name, req->headers.v[i].value);
-	if (req->has_body || req->body.n)
+	if (req->more && req->length != HTTP_LENGTH_UNKNOWN)
+		http_headers_add(a, &h, STR("content-length"),
+				 arena_fmt(a, "%llu", (unsigned long long)req->length));
+	else if (!req->more && (req->has_body || req->body.n))
 		http_headers_add(a, &h, STR("content-length"), arena_fmt(a, "%zu", req->body.n));
 	return h;
 }
@@ -448,6 +492,20 @@ static struct err *h2_take_response(struct arena *a, const struct h2_stream *s,
 	return NULL;
 }
 
+static struct err *h2_send_body(struct h2_stream *s, const struct http_client_request *req)
+{
+	struct str piece = STR_EMPTY;
+
+	TRY(h2_stream_write(s, req->body));
+	if (req->more)
+		TRY(http_source_next(req->more, &piece));
+	while (piece.n) {
+		TRY(h2_stream_write(s, piece));
+		TRY(http_source_next(req->more, &piece));
+	}
+	return NULL;
+}
+
 static struct err *h2_exchange(struct http_client *cl, struct h2_conn *c, struct arena *a,
 			       const struct http_client_request *req, struct h2_stream **ret)
 {
@@ -455,9 +513,11 @@ static struct err *h2_exchange(struct http_client *cl, struct h2_conn *c, struct
 	struct err *sent = NULL;
 	struct err *e;
 
-	TRY(h2_stream_open(c, &h, !req->body.n, ret));
-	if (req->body.n) {
-		sent = h2_stream_write(*ret, req->body);
+	TRY(h2_stream_open(c, &h, !req->body.n && !req->more, ret));
+	if (req->body.n || req->more) {
+		sent = h2_send_body(*ret, req);
+		if (sent && req->more && req->more->failed)
+			return sent;
 		h2_stream_end(*ret);
 	}
 	e = h2_stream_wait_headers(*ret);
@@ -584,7 +644,7 @@ static bool http_repeatable(const struct http_client_request *req)
 {
 	const char *m = http_method(req);
 
-	return strcmp(m, "POST") != 0 && strcmp(m, "PATCH") != 0;
+	return strcmp(m, "POST") != 0 && strcmp(m, "PATCH") != 0 && !req->more;
 }
 
 static struct err *http_client_attempt(struct http_client *cl, struct arena *a,
@@ -604,7 +664,8 @@ static struct err *http_client_attempt(struct http_client *cl, struct arena *a,
 		if (!e)
 			return h2_take_response(a, call->h2, ret);
 		*ret_again = reused && err_is(e, ERR_IO) &&
-			     (http_repeatable(req) || !call->h2 || h2_stream_refused(call->h2));
+			     (http_repeatable(req) || !call->h2 ||
+			      (!req->more && h2_stream_refused(call->h2)));
 		call->h2 = h2_stream_free(call->h2);
 		return e;
 	}

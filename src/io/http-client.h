@@ -22,12 +22,22 @@ struct http_client_opts {
 	unsigned max_idle;          /* kept connections, default 4 */
 };
 
+/* The rest of a body, piece by piece. */
+struct http_body_source {
+	/* A piece, valid until the next call; empty at the end. An error ends the call with it. */
+	MUST_USE SUSPENDS struct err *(*next)(struct http_body_source *src, struct str *ret);
+	bool failed; /* next did */
+};
+
 struct http_client_request {
 	const char *method; /* default GET */
 	struct str target;  /* path and query, encoded */
 	struct http_headers headers;
 	struct str body;
 	bool has_body; /* send Content-Length: 0 when the body is empty */
+	/* What follows body; such a request is never sent twice. */
+	struct http_body_source *more;
+	uint64_t length; /* of all of it, when more is set; HTTP_LENGTH_UNKNOWN: sent in chunks */
 };
 
 struct http_client_response {

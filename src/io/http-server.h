@@ -86,7 +86,6 @@ void http_respond_blobs(struct http_exchange *x, int status, const char *content
 			struct blob *const *parts, size_t n);
 bool http_responded(const struct http_exchange *x);
 /* The body's length once the head is decided; HTTP_LENGTH_UNKNOWN for a stream. */
-#define HTTP_LENGTH_UNKNOWN UINT64_MAX
 uint64_t http_response_length(const struct http_exchange *x);
 /* A Content-Length set before is kept (HTTP/1.1: no chunks). */
 void http_respond_stream(struct http_exchange *x, int status, const char *content_type);

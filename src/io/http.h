@@ -9,6 +9,8 @@ struct arena;
 
 #define HTTP_MAX_HEADER_BYTES (64 * 1024)
 #define HTTP_MAX_HEADERS      200
+/* A length that is not known before the end. */
+#define HTTP_LENGTH_UNKNOWN UINT64_MAX
 
 struct http_header {
 	struct str name, value; /* names compare without case */

@@ -125,7 +125,7 @@ struct err *backend_resolve(struct apiserver *s, struct arena *a, struct str ns,
 	if (!n)
 		return backend_fail(ret_problem, "MissingEndpoints",
 				    arena_fmt(a,
-					      "endpoints for service/" STR_FMT " in \"" STR_FMT
+					      "endpointslices for service/" STR_FMT " in \"" STR_FMT
 					      "\" have no addresses with port name \"" STR_FMT "\"",
 					      STR_ARG(name), STR_ARG(ns), STR_ARG(q.port_name)));
 	*ret_address = json_as_str(json_idx(q.addresses, rand_below(n)));

@@ -32,7 +32,7 @@ static const enum verb discovery_custom[] = { VERB_DELETE, VERB_DELETECOLLECTION
 /* ---- groups and versions */
 
 struct discovery_group {
-	struct str name;
+	struct str name, first_name;
 	int64_t priority;
 	struct aggregate_version *versions;
 	size_t n, cap;
@@ -58,8 +58,7 @@ static struct discovery_group *discovery_group_of(struct discovery_groups *gs, s
 			memcpy(more, gs->v, gs->n * sizeof(*more));
 		gs->v = more;
 	}
-	gs->v[gs->n] = (struct discovery_group){ .name = name,
-						 .priority = aggregate_group_priority(name) };
+	gs->v[gs->n] = (struct discovery_group){ .name = name };
 	return &gs->v[gs->n++];
 }
 
@@ -80,8 +79,7 @@ static void discovery_add(struct discovery_groups *gs, const struct aggregate_ve
 		g->versions = more;
 	}
 	g->versions[g->n++] = *v;
-	if (v->remote)
-		g->priority = MAX(g->priority, v->group_priority);
+	g->priority = MAX(g->priority, v->group_priority);
 }
 
 static int discovery_by_version(const void *x, const void *y)
@@ -102,20 +100,59 @@ static int discovery_by_priority(const void *x, const void *y)
 	return str_cmp(a->name, b->name);
 }
 
+/* The name of the APIService that puts g where it is: of those with its priority the first. */
+static struct str discovery_first_name(struct arena *a, const struct discovery_group *g)
+{
+	struct str first = STR_EMPTY;
+
+	for (size_t i = 0; i < g->n; i++) {
+		struct str version = g->versions[i].version;
+
+		if (g->versions[i].group_priority == g->priority &&
+		    (!first.n || str_cmp(version, first) < 0))
+			first = version;
+	}
+	return arena_fmt(a, STR_FMT "." STR_FMT, STR_ARG(first), STR_ARG(g->name));
+}
+
+static int discovery_by_first_name(const void *x, const void *y)
+{
+	const struct discovery_group *a = x, *b = y;
+
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
+	return str_cmp(a->first_name, b->first_name);
+}
+
+/* As upstream's list of groups has them, which differs from the aggregated document. */
+static void discovery_sort_legacy(struct discovery_groups *gs)
+{
+	for (size_t i = 0; i < gs->n; i++)
+		gs->v[i].first_name = discovery_first_name(gs->a, &gs->v[i]);
+	if (gs->n)
+		qsort(gs->v, gs->n, sizeof(*gs->v), discovery_by_first_name);
+}
+
 static struct discovery_groups discovery_collect(struct apiserver *s, struct arena *a, bool remotes)
 {
 	struct discovery_groups gs = { .a = a };
 	struct aggregate_version *more = NULL;
 	const struct resource *res = NULL;
-	size_t n = remotes ? aggregate_remotes(s, a, &more) : 0;
+	size_t n = remotes ? aggregate_remotes(a, &more) : 0;
 
 	while ((res = registry_next(s->registry, res)))
 		for (size_t i = 0; i < res->n_versions; i++) {
-			const struct aggregate_version v = { .group = res->group,
-							     .version = res->versions[i].version,
-							     .available = true };
+			struct str version = res->versions[i].version;
+			const struct aggregate_version v = {
+				.group = res->group,
+				.version = version,
+				.group_priority = aggregate_group_priority(res->group),
+				.version_priority = aggregate_version_priority(res->group, version),
+			};
 
-			if (res->versions[i].served)
+			/* who answers is also who is asked what there is */
+			if (res->versions[i].served &&
+			    !(remotes && aggregate_is_remote(res->group, version)))
 				discovery_add(&gs, &v);
 		}
 	for (size_t i = 0; i < n; i++)
@@ -286,7 +323,7 @@ static struct err *discovery_serve_group(struct api_request *rq, struct str name
 		respond_json(rq, 200, doc);
 		return NULL;
 	}
-	respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+	respond_plain_error(rq, 404, STR("404 page not found"));
 	return NULL;
 }
 
@@ -296,6 +333,7 @@ static struct err *discovery_serve_groups(struct api_request *rq)
 	struct discovery_groups gs = discovery_collect(rq->server, a, true);
 	struct json *doc = json_object(a), *list;
 
+	discovery_sort_legacy(&gs);
 	json_set_str(a, doc, "kind", STR("APIGroupList"));
 	json_set_str(a, doc, "apiVersion", STR("v1"));
 	list = json_sub_array(a, doc, "groups");
@@ -399,66 +437,6 @@ static struct json *discovery_local_version(struct apiserver *s, struct arena *a
 	return j;
 }
 
-/* One entry of a remote server's APIResourceList in the other shape; parents come before their
- * parts. */
-static void discovery_remote_resource(struct arena *a, struct json *list, const struct json *r)
-{
-	struct str name = json_str_at(r, "name"), parent = STR_EMPTY;
-	struct json *j = json_object(a), *kind;
-	bool sub = str_contains(name, STR("/"));
-
-	kind = discovery_kind(a, json_str_at(r, "group"), json_str_at(r, "version"),
-			      json_str_at(r, "kind"));
-	if (sub) {
-		struct json *of;
-
-		str_cut(&name, '/', &parent);
-		of = json_find_by(list, "resource", parent);
-		if (!of) {
-			/* a server of nothing but subresources */
-			of = json_object(a);
-			json_set_str(a, of, "resource", parent);
-			json_set_str(a, of, "scope",
-				     json_bool_at(r, "namespaced", false) ? STR("Namespaced")
-									  : STR("Cluster"));
-			json_set_str(a, of, "singularResource", STR_EMPTY);
-			json_sub_array(a, of, "verbs");
-			json_push(list, of);
-		}
-		json_set_str(a, j, "subresource", name);
-		json_set(a, j, "responseKind", kind);
-		json_set(a, j, "verbs", json_copy(a, json_get(r, "verbs")));
-		json_push(json_sub_array(a, of, "subresources"), j);
-		return;
-	}
-	json_set_str(a, j, "resource", name);
-	json_set(a, j, "responseKind", kind);
-	json_set_str(a, j, "scope",
-		     json_bool_at(r, "namespaced", false) ? STR("Namespaced") : STR("Cluster"));
-	json_set_str(a, j, "singularResource", json_str_at(r, "singularName"));
-	json_set(a, j, "verbs", json_copy(a, json_get(r, "verbs")));
-	if (json_len(json_get(r, "shortNames")))
-		json_set(a, j, "shortNames", json_copy(a, json_get(r, "shortNames")));
-	if (json_len(json_get(r, "categories")))
-		json_set(a, j, "categories", json_copy(a, json_get(r, "categories")));
-	json_push(list, j);
-}
-
-static struct json *discovery_remote_version(struct arena *a, const struct aggregate_version *v)
-{
-	struct json *j = json_object(a);
-
-	json_set_str(a, j, "version", v->version);
-	if (v->available && v->resources) {
-		struct json *list = json_sub_array(a, j, "resources");
-
-		json_for_each(it, json_get(v->resources, "resources"))
-			discovery_remote_resource(a, list, it.val);
-	}
-	json_set_str(a, j, "freshness", v->available ? STR("Current") : STR("Stale"));
-	return j;
-}
-
 static struct json *discovery_aggregated(struct apiserver *s, struct arena *a, bool core)
 {
 	struct discovery_groups gs = discovery_collect(s, a, true);
@@ -481,9 +459,9 @@ static struct json *discovery_aggregated(struct apiserver *s, struct arena *a, b
 		for (size_t k = 0; k < gs.v[i].n; k++) {
 			const struct aggregate_version *v = &gs.v[i].versions[k];
 
-			json_push(versions,
-				  v->remote ? discovery_remote_version(a, v)
-					    : discovery_local_version(s, a, v->group, v->version));
+			json_push(versions, v->discovery ? json_copy(a, v->discovery)
+							 : discovery_local_version(s, a, v->group,
+										   v->version));
 		}
 		json_push(items, item);
 	}
@@ -572,7 +550,7 @@ static struct err *discovery_handle(struct path_handler *h UNUSED, struct api_re
 	str_cut(&rest, '/', &root);
 	core = str_eqz(root, "api");
 	if (!core && !str_eqz(root, "apis")) {
-		respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+		respond_plain_error(rq, 404, STR("404 page not found"));
 		return NULL;
 	}
 	group = STR_EMPTY;
@@ -595,7 +573,7 @@ static struct err *discovery_handle(struct path_handler *h UNUSED, struct api_re
 		return discovery_serve_resources(rq, group, version);
 	if (registry_has_group(rq->server->registry, group))
 		return error_no_path();
-	respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+	respond_plain_error(rq, 404, STR("404 page not found"));
 	return NULL;
 }
 

@@ -45,7 +45,7 @@ void apiserver_add_delegate(struct apiserver *s, struct delegate *d)
 
 static struct err *handler_text_404(struct api_request *rq)
 {
-	respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+	respond_plain_error(rq, 404, STR("404 page not found"));
 	return NULL;
 }
 
@@ -247,6 +247,9 @@ struct err *handler_serve(struct http_exchange *x, void *server)
 	http_set_header(x, "Cache-Control", STR("no-cache, private"));
 	metrics_track(rq);
 	e = handler_admitted(rq);
+	/* the exchange ends what is half sent so that nobody takes it for whole */
+	if (http_responded(x))
+		return e;
 	if (e) {
 		handler_drain(rq);
 		respond_error(rq, e);

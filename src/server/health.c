@@ -146,7 +146,7 @@ static struct err *health_handle(struct path_handler *h UNUSED, struct api_reque
 					      checks[i].name));
 		return NULL;
 	}
-	respond_text(rq, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+	respond_plain_error(rq, 404, STR("404 page not found"));
 	return NULL;
 }
 

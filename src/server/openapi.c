@@ -13,8 +13,10 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/aggregate.h"
 #include "server/discovery.h"
 #include "server/openapi-internal.h"
+#include "server/openapi-merge.h"
 #include "server/openapi-proto.h"
 #include "server/request.h"
 #include "server/respond.h"
@@ -71,6 +73,7 @@ static struct err *openapi_index(struct api_request *rq)
 				   STR_ARG(hash)));
 		json_set_s(a, paths, str_skip(path, 1), entry);
 	}
+	aggregate_openapi_index(a, paths);
 	respond_text(rq, 200, "application/json", arena_cat(a, json_text(a, doc), STR("\n")));
 	return NULL;
 }
@@ -87,6 +90,7 @@ static struct err *openapi_v3(struct path_handler *h UNUSED, struct api_request 
 	_cleanup_buf_ struct buf b = { 0 };
 	struct discovery_gv *gvs = NULL;
 	struct arena *a = rq->arena;
+	bool served = false;
 	size_t n, i = 0;
 
 	if (!path.n || str_eqz(path, "/"))
@@ -94,8 +98,10 @@ static struct err *openapi_v3(struct path_handler *h UNUSED, struct api_request 
 	n = discovery_versions(rq->server, a, &gvs);
 	while (i < n && !str_eq(discovery_path(a, gvs[i]), path))
 		i++;
-	if (i == n)
-		return openapi_not_found(rq);
+	if (i == n) {
+		TRY(aggregate_openapi_serve(rq, str_skip(path, 1), &served));
+		return served ? NULL : openapi_not_found(rq);
+	}
 	hash = openapi_hash(rq->server, a, &gvs[i]);
 	etag = arena_fmt(a, "\"" STR_FMT "\"", STR_ARG(hash));
 	want = http_query_find(&rq->http->query, "hash");
@@ -141,33 +147,59 @@ static const char *openapi_v2_type(const struct api_request *rq)
 	return NULL;
 }
 
+/* The whole document, with those of other servers. */
+static struct err *openapi_v2_text(struct api_request *rq, const struct json *others, bool proto,
+				   struct buf *out)
+{
+	struct arena *a = rq->arena;
+	struct json *doc = NULL;
+
+	openapi_document(rq->server, a, NULL, true, out);
+	if (!json_len(others) && !proto)
+		return NULL;
+	TRY(json_parse(a, buf_to_arena(out, a), &doc));
+	buf_clear(out);
+	json_for_each(it, others) openapi_merge_v2(a, doc, it.val);
+	if (proto)
+		openapi_encode_v2(a, out, doc);
+	else
+		json_write(out, doc);
+	return NULL;
+}
+
+/* What of other servers is in it counts like what is ours. */
+static struct str openapi_v2_etag(struct api_request *rq, const struct json *others, bool proto)
+{
+	struct str hash = openapi_hash(rq->server, rq->arena, NULL);
+
+	if (json_len(others))
+		hash = sha512_hex_upper(rq->arena,
+					arena_cat(rq->arena, hash, json_text(rq->arena, others)));
+	return arena_fmt(rq->arena, "\"" STR_FMT "%s\"", STR_ARG(hash), proto ? "P" : "");
+}
+
 static struct err *openapi_v2(struct path_handler *h UNUSED, struct api_request *rq)
 {
 	const char *type = openapi_v2_type(rq);
 	_cleanup_buf_ struct buf b = { 0 };
+	struct json *others = NULL;
 	struct str etag;
+	bool proto;
 
 	http_set_header(rq->x, "Vary", STR("Accept-Encoding, Accept"));
 	if (!type) {
 		respond_text(rq, 406, "text/plain; charset=utf-8", STR_EMPTY);
 		return NULL;
 	}
-	etag = arena_fmt(rq->arena, "\"" STR_FMT "%s\"",
-			 STR_ARG(openapi_hash(rq->server, rq->arena, NULL)),
-			 str_eqz(str_from(type), OPENAPI_V2_PROTO) ? "P" : "");
+	proto = str_eqz(str_from(type), OPENAPI_V2_PROTO);
+	TRY(aggregate_openapi_v2(rq->arena, &others));
+	etag = openapi_v2_etag(rq, others, proto);
 	http_set_header(rq->x, "ETag", etag);
 	if (str_eq(http_headers_find(&rq->http->headers, "if-none-match"), etag)) {
 		respond_text(rq, 304, type, STR_EMPTY);
 		return NULL;
 	}
-	openapi_document(rq->server, rq->arena, NULL, true, &b);
-	if (str_eqz(str_from(type), OPENAPI_V2_PROTO)) {
-		struct json *doc = NULL;
-
-		TRY(json_parse(rq->arena, buf_to_arena(&b, rq->arena), &doc));
-		buf_clear(&b);
-		openapi_encode_v2(rq->arena, &b, doc);
-	}
+	TRY(openapi_v2_text(rq, others, proto, &b));
 	respond_text(rq, 200, type, buf_str(&b));
 	return NULL;
 }

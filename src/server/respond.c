@@ -86,6 +86,13 @@ void respond_text(struct api_request *rq, int status, const char *content_type, 
 	http_respond(rq->x, status, content_type, body);
 }
 
+void respond_plain_error(struct api_request *rq, int status, struct str text)
+{
+	http_set_header(rq->x, "X-Content-Type-Options", STR("nosniff"));
+	respond_text(rq, status, "text/plain; charset=utf-8",
+		     arena_cat(rq->arena, text, STR("\n")));
+}
+
 /* The pieces are compressed one after another, never joined. */
 static bool respond_gzip_pieces(struct str head, struct blob *const *v, size_t n, struct str tail,
 				struct body *out)

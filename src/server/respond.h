@@ -13,6 +13,8 @@ struct http_exchange;
 struct json;
 struct obj;
 
+/* TEXT and a line's end, as Go's servers say what is no API answer. */
+void respond_plain_error(struct api_request *rq, int status, struct str text);
 /* In the form the client asked for (plain, Table, PartialObjectMetadata). */
 MUST_USE struct err *respond_obj(struct api_request *rq, int status, const struct obj *o);
 /* The same for a tree that has kind and apiVersion. */

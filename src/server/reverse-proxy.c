@@ -5,12 +5,14 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "io/fiber.h"
 #include "io/http-client.h"
 #include "io/http-server.h"
 #include "server/request.h"
 
-#define PROXY_MAX_BODY (16 * 1024 * 1024)
-#define PROXY_CHUNK    (16 * 1024)
+#define PROXY_CHUNK (16 * 1024)
+/* Bodies up to this are read first, so that their length is known and they can be sent again. */
+#define PROXY_SMALL_BODY ((size_t)64 * 1024)
 
 /* Headers of one hop, or ours to say. */
 static const char *const proxy_request_drops[] = {
@@ -32,9 +34,11 @@ static const char *const proxy_request_drops[] = {
 	"x-forwarded-uri",
 };
 static const char *const proxy_response_drops[] = {
-	"connection", "content-length",    "content-type", "keep-alive",
-	"trailer",    "transfer-encoding", "upgrade",      "audit-id",
+	"connection", "content-type",      "keep-alive", "audit-id",
+	"trailer",    "transfer-encoding", "upgrade",
 };
+/* Who may read our answers is not theirs to say. */
+#define CORS_PREFIX "access-control-allow-"
 
 static bool proxy_in(struct str name, const char *const *list, size_t n)
 {
@@ -77,6 +81,7 @@ void reverse_proxy_headers(struct api_request *rq, struct http_headers *h)
 {
 	const struct http_request *http = rq->http;
 	struct arena *a = rq->arena;
+	struct str via;
 
 	for (size_t i = 0; i < http->headers.n; i++) {
 		const struct http_header *f = &http->headers.v[i];
@@ -94,7 +99,11 @@ void reverse_proxy_headers(struct api_request *rq, struct http_headers *h)
 		if (value.n || !f->value.n)
 			http_headers_add(a, h, f->name, value);
 	}
-	http_headers_add(a, h, STR("X-Forwarded-For"), proxy_peer_ip(http));
+	via = http_headers_find(&http->headers, "x-forwarded-for");
+	http_headers_add(a, h, STR("X-Forwarded-For"),
+			 via.n ? arena_fmt(a, STR_FMT ", " STR_FMT, STR_ARG(via),
+					   STR_ARG(proxy_peer_ip(http)))
+			       : proxy_peer_ip(http));
 	http_headers_add(a, h, STR("X-Forwarded-Host"), http_headers_find(&http->headers, "host"));
 	http_headers_add(a, h, STR("X-Forwarded-Proto"), STR("https"));
 	http_headers_add(a, h, STR("X-Forwarded-Uri"), http->path);
@@ -105,14 +114,17 @@ static void proxy_copy_headers(struct api_request *rq, const struct http_client_
 	for (size_t i = 0; i < resp->headers.n; i++) {
 		const struct http_header *f = &resp->headers.v[i];
 
-		if (!proxy_in(f->name, proxy_response_drops, ARRAY_LEN(proxy_response_drops)))
+		if (!proxy_in(f->name, proxy_response_drops, ARRAY_LEN(proxy_response_drops)) &&
+		    !proxy_has_prefix_nocase(f->name, STR(CORS_PREFIX)))
 			http_add_header(rq->x, arena_strz(rq->arena, f->name), f->value);
 	}
 }
 
 static struct err *proxy_unreachable(struct err *e)
 {
-	if (err_is(e, ERR_CANCELED))
+	/* our own time is up: that is said as for any other request */
+	if (err_is(e, ERR_CANCELED) ||
+	    (err_is(e, ERR_TIMEOUT) && mono_now().ns >= fiber_deadline().ns))
 		return e;
 	return err_recode(err_wrap(e, "error trying to reach service"), ERR_UNAVAILABLE);
 }
@@ -140,18 +152,66 @@ static struct err *proxy_body(struct api_request *rq, struct http_call *call)
 	return http_body_end(rq->x);
 }
 
+struct proxy_source {
+	struct http_body_source src;
+	struct http_exchange *x;
+};
+
+static struct err *proxy_source_next(struct http_body_source *src, struct str *ret)
+{
+	return http_read_body_some(container_of(src, struct proxy_source, src)->x, ret);
+}
+
+/* A small body whole; of another its beginning, and the rest from src. */
+static struct err *proxy_take_body(struct api_request *rq, struct proxy_source *src,
+				   struct http_client_request *req)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	struct str piece;
+
+	do {
+		TRY(http_read_body_some(rq->x, &piece));
+		buf_add(&b, piece);
+	} while (piece.n && b.n <= PROXY_SMALL_BODY);
+	req->body = buf_to_arena(&b, rq->arena);
+	req->has_body = !str_eqz(rq->http->method, "GET") && !str_eqz(rq->http->method, "HEAD");
+	if (!piece.n)
+		return NULL;
+	*src = (struct proxy_source){ .src = { .next = proxy_source_next }, .x = rq->x };
+	req->more = &src->src;
+	if (!str_to_u64(http_headers_find(&rq->http->headers, "content-length"), &req->length))
+		req->length = HTTP_LENGTH_UNKNOWN;
+	return NULL;
+}
+
+static bool proxy_is_redirect(const struct http_client_response *resp)
+{
+	return resp->status >= 300 && resp->status < 400 &&
+	       http_headers_find(&resp->headers, "location").n;
+}
+
+static void proxy_refuse_redirect(struct api_request *rq)
+{
+	http_respond(rq->x, 502, NULL,
+		     STR("the backend attempted to redirect this request, which is not permitted"));
+}
+
 static struct err *proxy_plain(struct reverse_proxy *p, struct api_request *rq,
 			       struct http_client_request *req)
 {
 	_cleanup_(http_call_freep) struct http_call *call = NULL;
 	struct http_client_response resp = { 0 };
+	struct proxy_source src;
 	struct err *e;
 
-	TRY(http_read_body(rq->x, PROXY_MAX_BODY, &req->body));
-	req->has_body = req->body.n || !str_eqz(rq->http->method, "GET");
+	TRY(proxy_take_body(rq, &src, req));
 	e = http_client_start(p->client, rq->arena, req, &resp, &call);
 	if (e)
 		return proxy_unreachable(e);
+	if (p->refuse_redirects && proxy_is_redirect(&resp)) {
+		proxy_refuse_redirect(rq);
+		return NULL;
+	}
 	if (p->edit)
 		p->edit(p, rq, &resp);
 	proxy_copy_headers(rq, &resp);
@@ -177,6 +237,7 @@ static struct err *proxy_upgrade(struct reverse_proxy *p, struct api_request *rq
 	struct stream *theirs = NULL, *ours = NULL;
 	struct http_client_response resp = { 0 };
 	struct str upgrade = http_headers_find(&rq->http->headers, "upgrade");
+	struct mono old;
 	struct err *e;
 
 	http_headers_add(rq->arena, &req->headers, STR("Connection"), STR("Upgrade"));
@@ -185,6 +246,9 @@ static struct err *proxy_upgrade(struct reverse_proxy *p, struct api_request *rq
 	e = http_client_upgrade(p->client, rq->arena, req, &resp, &theirs);
 	if (e)
 		return proxy_unreachable(e);
+	if (!theirs && resp.status < 400)
+		return err_new(ERR_INTERNAL, "invalid upgrade response: status code %d",
+			       resp.status);
 	proxy_copy_headers(rq, &resp);
 	if (!theirs) {
 		http_respond(rq->x, resp.status, proxy_content_type(rq, &resp), resp.body);
@@ -197,7 +261,11 @@ static struct err *proxy_upgrade(struct reverse_proxy *p, struct api_request *rq
 		stream_free(theirs);
 		return e;
 	}
+	/* the time of a request is over with its answer */
+	old = fiber_deadline();
+	fiber_restore_deadline((struct mono){ INT64_MAX });
 	err_log(NULL, LOG_DEBUG, "proxied stream ended", stream_relay(ours, theirs));
+	fiber_restore_deadline(old);
 	return NULL;
 }
 

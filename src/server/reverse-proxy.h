@@ -3,8 +3,8 @@
 
 /*
  * A request passed on to another HTTP server and its answer back: for aggregated APIs and for
- * the proxy subresources. Bodies are streamed back with back-pressure; upgraded connections become
- * a relay of raw bytes. Redirects are answers like any other: they are not followed.
+ * the proxy subresources. Bodies are streamed with back-pressure, both ways; upgraded connections
+ * become a relay of raw bytes. Redirects are not followed.
  */
 
 #include "base/base.h"
@@ -20,6 +20,7 @@ struct reverse_proxy {
 	struct http_client *client;
 	struct str target;           /* path and query, encoded */
 	struct http_headers headers; /* reverse_proxy_headers(), and what the caller adds */
+	bool refuse_redirects;       /* else they are answers like any other */
 	/* May change the answer's headers (rewrite a Location); NULL: as they are. */
 	void (*edit)(struct reverse_proxy *p, struct api_request *rq,
 		     struct http_client_response *resp);

@@ -7,6 +7,7 @@
 #include "server/resource.h"
 
 extern const struct strategy namespace_strategy;
+extern const struct strategy apiservice_strategy;
 extern const struct strategy node_strategy;
 extern const struct strategy pod_strategy;
 extern const struct strategy service_strategy;
