@@ -213,25 +213,6 @@ static void validate_rules(struct validate *c, const struct cel_rules_node *n, c
 			   const struct json *old, const struct schema_path *path,
 			   struct ratchet rat, bool correlated);
 
-static const struct json *validate_old_item(const struct schema *s, const struct json *item,
-					    const struct json *old)
-{
-	if (!s->list_map)
-		return NULL;
-	json_for_each(it, old)
-	{
-		size_t k = 0;
-
-		while (k < s->rules->n_list_keys &&
-		       json_equal(json_get_s(item, s->rules->list_keys[k]),
-				  json_get_s(it.val, s->rules->list_keys[k])))
-			k++;
-		if (k == s->rules->n_list_keys)
-			return it.val;
-	}
-	return NULL;
-}
-
 static void validate_child(struct validate *c, const struct cel_rules_node *n, const struct json *v,
 			   const struct json *old, const struct schema_path *path,
 			   const struct ratchet *parent)
@@ -300,8 +281,8 @@ static void validate_rules(struct validate *c, const struct cel_rules_node *n, c
 		{
 			const struct schema_path at = { .up = path, .index = it.i };
 
-			validate_child(c, n->items, it.val, validate_old_item(n->s, it.val, o), &at,
-				       &parent);
+			validate_child(c, n->items, it.val, schema_counterpart(n->s, it.val, o),
+				       &at, &parent);
 		}
 	}
 }

@@ -118,6 +118,9 @@ struct schema {
 const struct schema *schema_deref(const struct schema *s);
 /* The declared member, NULL when there is none (additionalProperties not considered). */
 const struct schema *schema_prop_find(const struct schema *s, struct str name);
+/* The item of old with the same keys, for lists of maps; NULL for other lists. */
+const struct json *schema_counterpart(const struct schema *s, const struct json *item,
+				      const struct json *old);
 
 /* The node for one JSON schema. */
 const struct schema *schema_build(struct schema_root *root, const struct json *j);

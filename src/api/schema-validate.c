@@ -218,9 +218,8 @@ static void validate_too_few(const struct validate *c, const struct schema_path 
 			 (long long)min, what);
 }
 
-/* The item of old with the same keys, for lists of maps. */
-static const struct json *validate_counterpart(const struct schema *s, const struct json *item,
-					       const struct json *old)
+const struct json *schema_counterpart(const struct schema *s, const struct json *item,
+				      const struct json *old)
 {
 	if (!s->list_map)
 		return NULL;
@@ -250,8 +249,8 @@ static void validate_array(const struct validate *c, const struct schema *s, con
 		validate_too_few(c, path, n, r->min_items, "items");
 	if (!s->items)
 		return;
-	json_for_each(it, v) validate_node(c, s->items, it.val,
-					   validate_counterpart(s, it.val, old), &ITEM(path, it.i));
+	json_for_each(it, v) validate_node(c, s->items, it.val, schema_counterpart(s, it.val, old),
+					   &ITEM(path, it.i));
 }
 
 /* ---- uniqueness */
