@@ -2,13 +2,17 @@
 
 #include "client/component.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/rand.h"
+#include "client/leader.h"
 #include "client/rest.h"
 #include "io/fiber.h"
 #include "io/http-client.h"
@@ -19,7 +23,7 @@
 
 struct component_run {
 	const struct component *comp;
-	struct str kubeconfig, log_level;
+	struct str kubeconfig, log_level, leader_elect;
 	struct client *client;
 	struct signal_source term, intr;
 	struct fiber *fiber;
@@ -36,6 +40,8 @@ static void component_usage(const struct component *comp, FILE *to)
 	fputs("  --kubeconfig FILE\thow to reach the API server (default: as a Pod)\n"
 	      "  --log-level LEVEL\tdebug, info, warn or error (default info)\n",
 	      to);
+	if (comp->lease)
+		fprintf(to, "  --leader-elect\twait for the Lease kube-system/%s\n", comp->lease);
 }
 
 static const struct component_flag *component_find_flag(const struct component_flag *flags,
@@ -54,6 +60,7 @@ static int component_parse(struct component_run *run, int argc, char **argv)
 	const struct component_flag common[] = {
 		{ .name = "--kubeconfig", .arg = "FILE", .value = &run->kubeconfig },
 		{ .name = "--log-level", .arg = "LEVEL", .value = &run->log_level },
+		{ .name = comp->lease ? "--leader-elect" : NULL, .value = &run->leader_elect },
 		{ 0 },
 	};
 
@@ -136,11 +143,37 @@ static struct err *component_wait_ready(struct client *c)
 	}
 }
 
+/* At once: another may be at work already. */
+static void component_lost(void *ctx)
+{
+	const struct component *comp = ctx;
+
+	log_error(NULL, "lost the lease", KV_STR("lease", str_from(comp->lease)));
+	_exit(1);
+}
+
+static struct err *component_wait_leader(struct component_run *run)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	char host[256] = { 0 };
+	struct str us;
+
+	if (gethostname(host, sizeof(host) - 1))
+		return err_errno(errno, "the name of this host");
+	us = arena_fmt(a, "%s_" STR_FMT, host, STR_ARG(rand_uuid(a)));
+	log_info(NULL, "waiting for the lease", KV_STR("lease", str_from(run->comp->lease)),
+		 KV_STR("as", us));
+	return leader_acquire(run->client, STR("kube-system"), str_from(run->comp->lease), us,
+			      component_lost, (void *)(uintptr_t)run->comp);
+}
+
 static struct err *component_body(void *arg)
 {
 	struct component_run *run = arg;
 
 	TRY(component_wait_ready(run->client));
+	if (!str_empty(run->leader_elect))
+		TRY(component_wait_leader(run));
 	log_info(NULL, "started", KV_STR("server", client_server(run->client)));
 	return run->comp->run(run->client, run->comp->ctx);
 }

@@ -25,6 +25,11 @@ struct component {
 	const char *name; /* "scheduler" */
 	const struct component_flag
 		*flags; /* ends with a NULL name; --kubeconfig and --log-level are common */
+	/*
+	 * The Lease in kube-system that one of several such processes holds while it runs. Not
+	 * NULL: there is a flag --leader-elect, with which the others wait.
+	 */
+	const char *lease;
 	/* SUSPENDS until the fiber is cancelled (SIGTERM). client is connected and ready. */
 	MUST_USE struct err *(*run)(struct client *c, void *ctx);
 	void *ctx;

@@ -96,8 +96,7 @@ struct err *up_start_core(struct up *u)
 	up_start_apiserver(u);
 	up_start(u, "controllers", UP_UID_CONTROLLERS,
 		 (const char *const[]){ "--kubeconfig", up_run_path(u, "controllers.kubeconfig"),
-					"--pod-cidr", u->inst.pod_cidr.p, "--volume-dir", volumes,
-					NULL });
+					"--volume-dir", volumes, NULL });
 	up_start(u, "scheduler", UP_UID_SCHEDULER,
 		 (const char *const[]){ "--kubeconfig", up_run_path(u, "scheduler.kubeconfig"),
 					NULL });

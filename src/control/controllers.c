@@ -120,7 +120,7 @@ bool control_ns_terminating(const struct err *e)
 /* the process */
 
 struct control_flags {
-	struct str volume_dir, pod_cidr;
+	struct str volume_dir;
 };
 
 static struct err *control_run(struct client *client, void *ctx)
@@ -148,14 +148,14 @@ int controllers_main(int argc, char **argv)
 		  .arg = "DIR",
 		  .help = "where nodes keep volumes of the StorageClass 'local'",
 		  .value = &flags.volume_dir },
-		{ .name = "--pod-cidr",
-		  .arg = "CIDR",
-		  .help = "addresses of Pods; nodes bring their part of it themselves",
-		  .value = &flags.pod_cidr },
 		{ 0 },
 	};
 	const struct component comp = {
-		.name = "controllers", .flags = table, .run = control_run, .ctx = &flags
+		.name = "controllers",
+		.flags = table,
+		.lease = "kube-controller-manager",
+		.run = control_run,
+		.ctx = &flags,
 	};
 
 	return component_main(&comp, argc, argv);

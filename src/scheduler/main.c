@@ -69,6 +69,7 @@ int scheduler_main(int argc, char **argv)
 	const struct component comp = {
 		.name = "scheduler",
 		.flags = flags,
+		.lease = "kube-scheduler",
 		.run = scheduler_run,
 		.ctx = &s,
 	};
