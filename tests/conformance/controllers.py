@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from conftest import BUILD, Server
+from apiserver import BUILD, Server
 
 APPS = "/apis/apps/v1"
 NOW = "2026-01-01T00:00:00Z"

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """ValidatingAdmissionPolicy and MutatingAdmissionPolicy, and match conditions of webhooks."""
-import json
 
 import pytest
 

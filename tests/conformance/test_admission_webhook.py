@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Admission webhooks through TLS: what they are asked, what they may do, how they fail."""
-import base64
 import json
 import threading
 import time
 
 import pytest
 
-from conftest import Server
+from apiserver import Server
 from hooks import Hooks, add, patch, poll
 
 AR = "/apis/admissionregistration.k8s.io/v1/"

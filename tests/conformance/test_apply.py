@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from test_api import CM, cms, pod, pods, status
+from samples import CM, cms, pod, pods, status
 
 
 def apply(api, path, body, manager="m1", force=False, query="", **kw):

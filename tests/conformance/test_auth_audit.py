@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from conftest import Server
+from apiserver import Server
 
 POLICY = """
 apiVersion: audit.k8s.io/v1

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import Server, free_port
+from apiserver import Server, free_port
 
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hooks import Hooks, poll
-from test_api import status
+from samples import status
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "conv.example.com"

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from conftest import BUILD, Server
+from apiserver import BUILD, Server
+from samples import CM, cms, services, status
 
 CMS = "/api/v1/namespaces/default/configmaps"
 
@@ -230,5 +231,58 @@ def test_churn_does_not_grow_the_file():
         c.close()
         # more history in a faster second is more file, but it does not add up
         assert sizes[-1] < 3 * sizes[0] + (1 << 20), sizes
+    finally:
+        s.close()
+
+
+def test_kill_and_restart(fresh):
+    for i in range(20):
+        assert fresh.post("/api/v1/namespaces/default/configmaps",
+                          {"metadata": {"name": f"c{i}"}}).status == 201
+    o = fresh.ok("POST", services("default"), {"metadata": {"name": "s"}, "spec": {
+        "ports": [{"port": 80}]}})
+    rv = int(fresh.ok("GET", cms("default"))["metadata"]["resourceVersion"])
+    fresh.kill()
+    fresh.start()
+    l = fresh.ok("GET", cms("default"))
+    assert len(l["items"]) == 20 and int(l["metadata"]["resourceVersion"]) >= rv
+    body = {"metadata": {"name": "t"}, "spec": {"ports": [{"port": 80}],
+                                                "clusterIP": o["spec"]["clusterIP"]}}
+    status(fresh.post(services("default"), body), 422, "Invalid")
+    assert fresh.ok("POST", cms("default"), CM)["metadata"]["resourceVersion"] > str(rv)
+
+
+def test_expired():
+    s = Server("--history", "1")
+    try:
+        for i in range(4):
+            s.ok("POST", cms("default"), {"metadata": {"name": f"c{i}"}})
+        page = s.ok("GET", cms("default") + "?limit=2")
+        rv = page["metadata"]["resourceVersion"]
+        token = page["metadata"]["continue"]
+        deadline = time.monotonic() + 15
+        while True:
+            # writes are what lets the store drop the past
+            s.patch(cms("default", "c3"), {"data": {"t": str(time.monotonic())}})
+            r = s.get(cms("default") + "?limit=2&continue=" + token)
+            if r.status != 200:
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        st = r.json
+        assert (st["code"], st["reason"]) == (410, "Expired")
+        assert st["message"].startswith("The provided continue parameter is too old to display a "
+                                        "consistent list result. You can start a new list")
+        rest = s.ok("GET", cms("default") + "?continue=" + st["metadata"]["continue"])
+        assert [i["metadata"]["name"] for i in rest["items"]] == ["c2", "c3"]
+        assert int(rest["metadata"]["resourceVersion"]) > int(rv)
+        with s.watch(cms("default") + f"?watch=1&resourceVersion={rv}") as w:
+            e = w.next()
+            assert w.status == 200 and e["type"] == "ERROR"
+            assert (e["object"]["code"], e["object"]["reason"]) == (410, "Expired")
+            assert e["object"]["message"].startswith(f"too old resource version: {rv} (")
+            assert w.next() is None
+        status(s.get(cms("default") + f"?resourceVersion={rv}&resourceVersionMatch=Exact"), 410,
+               "Expired")
     finally:
         s.close()

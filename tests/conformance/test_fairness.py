@@ -2,14 +2,12 @@
 """One client cannot starve the rest; what takes too long or asks too much is told so; metrics."""
 import json
 import re
-import socket
-import ssl
 import threading
 import time
 
 import pytest
 
-from conftest import Server
+from apiserver import Server
 
 CMS = "/api/v1/namespaces/default/configmaps"
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import Server
+from apiserver import Server
 
 CMS = "/api/v1/namespaces/default/configmaps"
 WATCHES = int(os.environ.get("ISOPLANE_HOSTILE_WATCHES", "4000"))

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 
-from conftest import BUILD
+from apiserver import BUILD
 from controllers import wait_for
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager"

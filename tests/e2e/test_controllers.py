@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import Box, Namespace, free_port, wait_for
+from boxes import Box, Namespace, free_port, wait_for
 
 POD_SPEC = {"containers": [{"name": "c", "image": "none", "ports": [
     {"name": "http", "containerPort": 8080}]}]}

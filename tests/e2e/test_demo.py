@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 
-from conftest import TOP, free_port
+from boxes import TOP, free_port
 
 
 def test_demo_in_a_fresh_clone():

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deployments with running Pods, by the commands that people use."""
-from conftest import BUSYBOX, wait_for
+from boxes import BUSYBOX, wait_for
 
 
 def deployment(name, replicas, **more):

@@ -4,7 +4,7 @@ import secrets
 import socket
 import struct
 
-from conftest import busybox_pod, kernel_vmi, wait_for
+from boxes import busybox_pod, kernel_vmi, wait_for
 from test_machines import Console
 
 A, CNAME, PTR, AAAA, SRV = 1, 5, 12, 28, 33

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from conftest import ISOPLANE, free_port, wait_for
+from boxes import ISOPLANE, free_port, wait_for
 
 CRD = """
 apiVersion: apiextensions.k8s.io/v1

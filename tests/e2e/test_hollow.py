@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from conftest import ISOPLANE, Box, Namespace, free_port, wait_for
+from boxes import ISOPLANE, Box, Namespace, free_port, wait_for
 
 POD_SPEC = {"terminationGracePeriodSeconds": 0,
             "initContainers": [{"name": "i", "image": "none"}],

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jobs and CronJobs with Pods that really run and end, and a PodDisruptionBudget over running ones."""
-from conftest import BUSYBOX, busybox_pod, wait_for
+from boxes import BUSYBOX, busybox_pod, wait_for
 
 
 def job(name, script, restart="Never", **spec):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from conftest import BUILD, TOP
+from boxes import BUILD, TOP
 
 HARNESS = pathlib.Path(__file__).parent / "launcher_harness.py"
 

@@ -7,7 +7,7 @@ import re
 import select
 import time
 
-from conftest import TOP, busybox_pod, kernel_vmi, vmi_spec, wait_for
+from boxes import TOP, busybox_pod, kernel_vmi, vmi_spec, wait_for
 
 BOOT = 120
 
@@ -83,7 +83,7 @@ class Console:
         self.out = b""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            from conftest import VIRTCTL
+            from boxes import VIRTCTL
             os.execvpe(VIRTCTL, [VIRTCTL, "-n", ns.name, "console", name], box.env())
 
     def __enter__(self):

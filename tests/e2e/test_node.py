@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from conftest import BUSYBOX, busybox_pod, wait_for
+from boxes import BUSYBOX, busybox_pod, wait_for
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"]
 

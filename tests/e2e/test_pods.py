@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import BUSYBOX, busybox_pod, free_port, wait_for
+from boxes import BUSYBOX, busybox_pod, free_port, wait_for
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; echo started; sleep 100000 & wait"]
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import Box, Namespace, busybox_pod, free_port, kernel_vmi, vmi_spec, wait_for
+from boxes import Box, Namespace, busybox_pod, free_port, kernel_vmi, vmi_spec, wait_for
 
 BOOT = 120
 ROUNDS = 20

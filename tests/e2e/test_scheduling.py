@@ -2,7 +2,7 @@
 """Where Pods go, and why they do not."""
 import json
 
-from conftest import busybox_pod, wait_for
+from boxes import busybox_pod, wait_for
 
 NEVER = ("no new claims to deallocate, preemption: 0/1 nodes are available: "
          "1 Preemption is not helpful for scheduling.")

@@ -9,7 +9,7 @@ import threading
 import pytest
 import yaml
 
-from conftest import TOP, busybox_pod, vmi_spec, wait_for
+from boxes import TOP, busybox_pod, vmi_spec, wait_for
 
 BOOT = 120
 

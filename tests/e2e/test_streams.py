@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from conftest import busybox_pod, free_port, wait_for
+from boxes import busybox_pod, free_port, wait_for
 
 SPDY = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false", "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"}
 WAYS = [pytest.param({}, "v5.channel.k8s.io", id="websocket"), pytest.param(SPDY, "SPDY/3.1", id="spdy")]

@@ -5,7 +5,7 @@ import ssl
 import urllib.error
 import urllib.request
 
-from conftest import kernel_vmi, wait_for
+from boxes import kernel_vmi, wait_for
 from test_machines import condition, vm
 
 BOOT = 120
