@@ -97,6 +97,8 @@ static struct err *hook_target(const struct hook_call *c, struct hook_target *t)
 
 /* ---- the exchange */
 
+#define TLS_FAILED "tls: failed to verify certificate: x509: "
+
 /* The words that clients know for what goes wrong below HTTP. */
 static struct err *hook_transport(struct arena *a, const struct hook_target *t, struct err *e)
 {
@@ -118,8 +120,14 @@ static struct err *hook_transport(struct arena *a, const struct hook_target *t, 
 	if (str_contains(msg, STR("self-signed")) || str_contains(msg, STR("self signed")) ||
 	    str_contains(msg, STR("unable to get local issuer")) ||
 	    str_contains(msg, STR("unable to verify")))
-		return err_remsg(e, "tls: failed to verify certificate: x509: certificate signed "
-				    "by unknown authority");
+		return err_remsg(e, TLS_FAILED "certificate signed by unknown authority");
+	if (str_contains(msg, STR("x509: "))) {
+		msg = str_skip(msg, str_find(msg, STR("x509: ")) + sizeof("x509: ") - 1);
+		if (str_has_prefix(msg, STR("certificate has expired")) ||
+		    str_has_prefix(msg, STR("certificate is not yet valid")))
+			msg = STR("certificate has expired or is not yet valid");
+		return err_remsg(e, TLS_FAILED STR_FMT, STR_ARG(arena_str(a, msg)));
+	}
 	if (str_contains(msg, STR("connection closed")))
 		return err_remsg(e, "EOF");
 	return err_remsg(e, STR_FMT, STR_ARG(arena_str(a, msg)));

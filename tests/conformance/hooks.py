@@ -4,38 +4,25 @@ import base64
 import functools
 import http.server
 import json
-import pathlib
 import socket
 import ssl
-import subprocess
-import tempfile
 import threading
 import time
 
+from certs import authority
+
 
 @functools.cache
-def certificates():
-    """(CA as PEM, file with the server's key and certificate) for 127.0.0.1 and Services."""
-    d = pathlib.Path(tempfile.mkdtemp(prefix="isoplane-hook-"))
-
-    def openssl(*args):
-        subprocess.run(["openssl", *args], cwd=d, check=True, capture_output=True)
-
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=hook-ca",
-            "-days", "2")
-    openssl("req", *key, "-keyout", "s.key", "-out", "s.csr", "-subj", "/CN=hook")
-    (d / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:hook.default.svc")
-    openssl("x509", "-req", "-in", "s.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-out", "s.crt",
-            "-CAcreateserial", "-days", "2", "-extfile", "ext")
-    (d / "s.pem").write_text((d / "s.key").read_text() + (d / "s.crt").read_text())
-    return (d / "ca.crt").read_text(), d / "s.pem"
+def certificate():
+    """A file with a key and a certificate for 127.0.0.1 and the Service default/hook."""
+    return authority().issue("IP:127.0.0.1", "DNS:localhost", "DNS:hook.default.svc")
 
 
 class Hooks:
-    """fn(request, review) gives the response's members, or (status, text) to answer with instead."""
+    """fn(request, review) gives the response's members, or (status, text) to answer with instead;
+    bytes are all that is sent before the connection breaks."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, pem=None, ca=None):
         self.paths, self.asked, self.connections, self.sockets = {}, [], 0, []
         hooks = self
 
@@ -52,6 +39,11 @@ class Hooks:
                 review = json.loads(body)
                 hooks.asked.append((self.path, dict(self.headers), review))
                 answer = hooks.paths[path](review["request"], review)
+                if isinstance(answer, bytes):
+                    self.wfile.write(answer)
+                    self.wfile.flush()
+                    self.close_connection = True
+                    return
                 if isinstance(answer, tuple):
                     status, text = answer
                 else:
@@ -82,9 +74,9 @@ class Hooks:
                 hooks.sockets.append(s)
                 return s, a
 
-        self.ca, pem = certificates()
+        self.ca = ca or authority().pem
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
+        context.load_cert_chain(pem or certificate())
         self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()

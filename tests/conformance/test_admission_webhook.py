@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Admission webhooks through TLS: what they are asked, what they may do, how they fail."""
 import json
+import socket
 import threading
 import time
 
 import pytest
 
 from apiserver import Server
+from certs import Authority, authority
 from hooks import Hooks, add, patch, poll
 
 AR = "/apis/admissionregistration.k8s.io/v1/"
@@ -318,18 +320,182 @@ def test_unknown_authority(setup):
         "failed to verify certificate: x509: certificate signed by unknown authority")
 
 
+@pytest.mark.parametrize("kind", [VALIDATING, MUTATING])
+@pytest.mark.parametrize("case,text", [
+    ("ca", "certificate signed by unknown authority"),
+    ("name", "hostname mismatch"),
+    ("ip", "IP address mismatch"),
+    ("expired", "certificate has expired or is not yet valid"),
+])
+def test_certificates(setup, kind, case, text):
+    """A webhook that is not who it should be is not called; its failurePolicy says what then."""
+    names = {"ip": ["DNS:hook.default.svc"], "name": ["DNS:other.default.svc", "IP:127.0.0.1"]}
+    pem = authority().issue(*names.get(case, ["DNS:hook.default.svc", "IP:127.0.0.1"]),
+                            days=0 if case == "expired" else 2)
+    hooks = Hooks(pem=pem, ca=Authority().pem if case == "ca" else None)
+    url = f"https://127.0.0.1:{hooks.port}/x"
+    client = hooks.client("/x")
+    if case == "name":
+        make_service(setup.api, hooks.port)
+        url = "https://hook.default.svc:443/x"
+        client["service"] = {"namespace": "default", "name": "hook", "path": "/x"}
+        client.pop("url")
+    hooks.paths["/x"] = lambda *_: {"allowed": True}
+    setup.config(kind, setup.hook("/x", client=client), name=setup.ns)
+    r = poll(lambda: (x := setup.cm("q", "?dryRun=All")).status == 500 and x)
+    assert outcome(r) == failing(f'failed to call webhook: Post "{url}?timeout=5s": tls: failed to '
+                                 f"verify certificate: x509: {text}")
+    setup.api.patch(f"{AR}{kind}/{setup.ns}",
+                    [{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}], "json")
+    poll(lambda: setup.cm("q", "?dryRun=All").status == 201)
+    assert not hooks.asked
+    hooks.close()
+
+
+def make_service(api, port):
+    """default/hook, at a port of this host."""
+    api.post("/api/v1/namespaces/default/services", {
+        "metadata": {"name": "hook"}, "spec": {"ports": [{"port": 443}]}})
+    path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    api.delete(path + "/hook-1")
+    api.ok("POST", path, {
+        "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
+        "addressType": "IPv4", "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": [
+            {"port": port, "protocol": "TCP", "name": ""}]})
+
+
+def test_a_service_that_moves(setup):
+    """Its endpoints are looked up for each call."""
+    setup.answer("/x", {"allowed": True})
+    make_service(setup.api, setup.hooks.port)
+    client = setup.hooks.client("/x")
+    client.pop("url")
+    setup.config(VALIDATING, setup.hook("/x", client=client | {
+        "service": {"namespace": "default", "name": "hook", "path": "/x"}}))
+    setup.ready("/x")
+    paths = setup.hooks.paths
+    for i in range(3):
+        setup.hooks.close()
+        setup.hooks = Hooks()
+        setup.hooks.paths = paths
+        make_service(setup.api, setup.hooks.port)
+        assert setup.cm(f"m{i}").status == 201
+        assert setup.hooks.requests("/x")
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("answer,text", [
+    ((200, "no JSON"), "couldn't get version/kind; json parse error: "),
+    ((200, "[1, 2"), "couldn't get version/kind; json parse error: "),
+    ((200, "[" * 100000), "couldn't get version/kind; json parse error: "),
+    ((200, '{"a": "' + "x" * (40 << 20) + '"}'), ": "),
+    ((302, ""), "the server responded with the status code 302 but did not return more information"),
+    (b"", "EOF"),
+    (b"\0\0\0 what?\r\n\r\n", ": "),
+    (HEAD + b"Content-Length: 100\r\n\r\n{", "EOF"),
+    (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{\r\n", ""),
+    (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000, ": "),
+], ids=["text", "cut", "deep", "huge", "redirect", "nothing", "noise", "short", "chunks", "headers"])
+def test_garbage(setup, answer, text):
+    setup.answer("/x", answer)
+    setup.config(MUTATING, setup.hook("/x", timeoutSeconds=10))
+    setup.ready("/x")
+    code, reason, message = outcome(setup.cm())
+    assert (code, reason) == (500, "InternalError")
+    assert message.startswith("Internal error occurred: failed calling webhook \"h.ex.io\": failed to "
+                              "call webhook: "), message
+    assert text in message, message
+    assert len(message) < 1000
+    # nothing of it stays behind
+    setup.answer("/x", {"allowed": True})
+    assert setup.cm().status == 201
+
+
+@pytest.mark.parametrize("silent", ["tcp", "tls"])
+def test_one_that_hangs(setup, silent):
+    """It accepts, and that is all: before TLS, or after it."""
+    if silent == "tcp":
+        sock = socket.create_server(("127.0.0.1", 0))
+        client = setup.hooks.client("/x") | {"url": f"https://127.0.0.1:{sock.getsockname()[1]}/x"}
+    else:
+        setup.answer("/x", lambda *_: time.sleep(20))
+        client = setup.hooks.client("/x")
+    setup.config(VALIDATING, setup.hook("/x", client=client, timeoutSeconds=1), name=setup.ns)
+    r = poll(lambda: (x := setup.cm("q", "?dryRun=All")).status == 500 and x)
+    assert outcome(r)[2].endswith("?timeout=1s\": context deadline exceeded"), r.body
+    began = time.monotonic()
+    assert setup.cm("q", "?dryRun=All").status == 500
+    assert 0.9 < time.monotonic() - began < 5
+    # the request's own time counts too
+    began = time.monotonic()
+    r = setup.cm("q", "?dryRun=All&timeout=300ms")
+    assert r.status in (500, 504) and time.monotonic() - began < 0.9
+    # others are served meanwhile
+    t = threading.Thread(target=lambda: setup.cm("q", "?dryRun=All"))
+    t.start()
+    began = time.monotonic()
+    assert setup.api.get(setup.base + "/configmaps").status == 200
+    assert time.monotonic() - began < 0.9
+    t.join()
+
+
 def test_restart_of_the_webhook(setup):
     setup.answer("/x", {"allowed": True})
     setup.config(VALIDATING, setup.hook("/x"))
     setup.ready("/x")
     port, paths = setup.hooks.port, setup.hooks.paths
     assert setup.cm("a").status == 201
+    for i in range(3):
+        # a connection that died meanwhile is no reason to fail
+        setup.hooks.close()
+        setup.hooks = Hooks(port)
+        setup.hooks.paths = paths
+        assert setup.cm(f"b{i}").status == 201
+        assert setup.hooks.requests("/x")
     setup.hooks.close()
-    assert setup.cm("b").status in (201, 500)
-    poll(lambda: setup.cm("b2", "?dryRun=All").status == 500)
+    assert setup.cm("c", "?dryRun=All").status == 500
     setup.hooks = Hooks(port)
     setup.hooks.paths = paths
-    assert poll(lambda: setup.cm("c").status == 201)
+    assert setup.cm("c").status == 201
+
+
+def test_restart_of_the_api_server(fresh):
+    """Who is asked is known before the first write."""
+    ns = "hooked"
+    fresh.ok("POST", "/api/v1/namespaces", {"metadata": {"name": ns}})
+    setup = Setup(fresh, ns)
+    setup.answer("/v", {"allowed": True})
+    setup.answer("/m", patch(add("/data", {"by": "hook"})))
+    setup.config(VALIDATING, setup.hook("/v"))
+    setup.config(MUTATING, setup.hook("/m"))
+    poll(lambda: setup.cm("probe", "?dryRun=All").status == 201 and setup.hooks.requests("/v") and
+         setup.hooks.requests("/m"))
+    for i in range(3):
+        fresh.kill()
+        fresh.start()
+        setup.hooks.asked.clear()
+        r = setup.cm(f"r{i}")
+        assert r.status == 201 and r.json["data"] == {"by": "hook"}
+        assert setup.hooks.requests("/v") and setup.hooks.requests("/m")
+    # killed while a webhook thinks: nothing is half there
+    there = threading.Event()
+    setup.answer("/v", lambda *_: there.set() or time.sleep(2) or {"allowed": True})
+
+    def lost():
+        with pytest.raises(Exception):
+            setup.cm("lost")
+
+    t = threading.Thread(target=lost)
+    t.start()
+    assert there.wait(10)
+    fresh.kill()
+    t.join()
+    fresh.start()
+    assert fresh.get(setup.base + "/configmaps/lost").status == 404
+    setup.hooks.close()
+    assert setup.cm("after").status == 500
 
 
 def test_connections_are_kept(setup):

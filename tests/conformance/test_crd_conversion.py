@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion of custom resources by webhooks: every way to an object, and answers that are wrong."""
 import json
+import time
 
 import pytest
 
+from certs import Authority, authority
 from hooks import Hooks, poll
 from samples import status
 
@@ -230,6 +232,106 @@ def test_answers_that_are_wrong(api, ns, conv, crd):
             f"conversion webhook for {GROUP}/v1, Kind=Conv {want}"), r.json["message"]
         assert api.get(path(ns, "v2")).status >= 400
     assert api.get(path(ns, "v1", "a")).status == 200
+
+
+@pytest.mark.parametrize("case,text", [
+    ("ca", "certificate signed by unknown authority"),
+    ("ip", "IP address mismatch"),
+    ("expired", "certificate has expired or is not yet valid"),
+])
+def test_certificates(api, ns, conv, crd, case, text):
+    api.ok("POST", path(ns, "v1"), obj("a", {"port": "h:1"}))
+    pem = authority().issue("DNS:hook.default.svc" if case == "ip" else "IP:127.0.0.1",
+                            days=0 if case == "expired" else 2)
+    hooks = Hooks(pem=pem, ca=Authority().pem if case == "ca" else None)
+    hooks.paths["/"] = conv.answer
+    change_client(api, hooks)
+    want = (f"conversion webhook for {GROUP}/v1, Kind=Conv failed: Post \"https://127.0.0.1:{hooks.port}"
+            f"/?timeout=30s\": tls: failed to verify certificate: x509: {text}")
+    poll(lambda: api.get(path(ns, "v2", "a")).json.get("message") == want)
+    assert api.get(path(ns, "v2")).status == 500
+    assert api.post(path(ns, "v2"), obj("b", {"host": "h"}, "v2")).status == 500
+    assert api.get(path(ns, "v1", "a")).status == 200
+    assert not hooks.asked
+    change_client(api, conv.hooks)
+    poll(lambda: api.get(path(ns, "v2", "a")).status == 200)
+    hooks.close()
+
+
+def change_client(api, hooks):
+    """Another webhook converts."""
+    api.patch(f"{CRDS}/convs.{GROUP}", {"spec": {"conversion": {"webhook": {
+        "clientConfig": hooks.client("/")}}}})
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("answer,text", [
+    ((200, "no JSON"), "couldn't get version/kind; json parse error: "),
+    ((200, '{"a": "' + "x" * (40 << 20) + '"}'), ": "),
+    ((500, "boom"), 'an error on the server ("boom") has prevented the request from succeeding'),
+    (b"", "EOF"),
+    (HEAD + b"Content-Length: 100\r\n\r\n{", "EOF"),
+    (b"\0\0 what?\r\n\r\n", ": "),
+], ids=["text", "huge", "error", "nothing", "short", "noise"])
+def test_garbage(api, ns, conv, crd, answer, text):
+    api.ok("POST", path(ns, "v1"), obj("a", {"port": "h:1"}))
+    conv.hooks.paths["/"] = lambda *_: answer
+    r = api.get(path(ns, "v2", "a"))
+    assert r.status == 500, r.body
+    assert r.json["message"].startswith(f"conversion webhook for {GROUP}/v1, Kind=Conv failed: ")
+    assert text in r.json["message"] and len(r.json["message"]) < 1000
+    # lists, watches and writes end as well
+    assert api.get(path(ns, "v2")).status == 500
+    assert api.patch(path(ns, "v2", "a"), {"spec": {"host": "x"}}).status == 500
+    with api.watch(path(ns, "v2") + "?watch=1&resourceVersion=0") as w:
+        assert w.status == 500 or w.next()["type"] == "ERROR"
+    conv.hooks.paths["/"] = conv.answer
+    assert api.get(path(ns, "v2", "a")).json["spec"]["host"] == "h"
+
+
+def test_restart_of_the_webhook(api, ns, conv, crd):
+    api.ok("POST", path(ns, "v1"), obj("a", {"port": "h:1"}))
+    assert api.get(path(ns, "v2", "a")).status == 200
+    port, paths = conv.hooks.port, conv.hooks.paths
+    for _ in range(3):
+        conv.hooks.close()
+        conv.hooks = Hooks(port)
+        conv.hooks.paths = paths
+        # a connection that died meanwhile is no reason to fail
+        assert api.get(path(ns, "v2", "a")).status == 200
+        assert api.patch(path(ns, "v2", "a"), {"spec": {"num": "2"}}).status == 200
+    n = conv.hooks.connections
+    for _ in range(10):
+        assert api.get(path(ns, "v2", "a")).status == 200
+    assert conv.hooks.connections <= n + 1
+
+
+def test_restart_of_the_api_server(fresh, conv):
+    ns = "default"
+    fresh.ok("POST", CRDS, definition(conv))
+    poll(lambda: fresh.get(f"/apis/{GROUP}/v1").status == 200)
+    fresh.ok("POST", path(ns, "v1"), obj("a", {"port": "h:1"}))
+    for i in range(3):
+        fresh.kill()
+        fresh.start()
+        assert fresh.get(path(ns, "v2", "a")).json["spec"]["host"] == "h"
+        fresh.ok("POST", path(ns, "v2"), obj(f"b{i}", {"host": "k"}, "v2"))
+    with fresh.watch(path(ns, "v2") + "?watch=1") as w:
+        assert {e["object"]["metadata"]["name"] for e in w.take(4)} == {"a", "b0", "b1", "b2"}
+
+
+def test_one_that_hangs(api, ns, conv, crd):
+    api.ok("POST", path(ns, "v1"), obj("a", {"port": "h:1"}))
+    conv.hooks.paths["/"] = lambda *_: time.sleep(20)
+    began = time.monotonic()
+    r = api.get(path(ns, "v2", "a") + "?timeout=1s")
+    assert r.status in (500, 504) and time.monotonic() - began < 5
+    # who does not need it does not wait for it
+    began = time.monotonic()
+    assert api.get(path(ns, "v1", "a")).status == 200
+    assert time.monotonic() - began < 0.9
 
 
 def test_nobody_there(api, ns, conv, crd):
