@@ -25,6 +25,7 @@
 
 #define OBJ_VERSION  1
 #define OBJ_DELETING 1u
+#define TAIL_USUAL   2048 /* most tails need no more */
 
 struct obj_head {
 	uint8_t version, flags;
@@ -93,30 +94,6 @@ static struct obj *obj_make(const struct obj *src)
 	return o;
 }
 
-static void write_key(struct buf *b, struct str key)
-{
-	buf_addc(b, '"');
-	for (size_t i = 0; i < key.n; i++) {
-		char c = key.p[i];
-
-		if (c == '"' || c == '\\') {
-			buf_addc(b, '\\');
-			buf_addc(b, c);
-		} else if ((unsigned char)c < 0x20) {
-			buf_addf(b, "\\u%04x", (unsigned)c);
-		} else {
-			buf_addc(b, c);
-		}
-	}
-	buf_addz(b, "\":");
-}
-
-static void write_member(struct buf *b, struct str key, const struct json *val)
-{
-	write_key(b, key);
-	json_write(b, val);
-}
-
 static void write_tail(struct buf *b, const struct json *tree)
 {
 	bool first = true;
@@ -128,7 +105,7 @@ static void write_tail(struct buf *b, const struct json *tree)
 		if (!first)
 			buf_addc(b, ',');
 		first = false;
-		write_member(b, it.key, it.val);
+		json_write_member(b, it.key, it.val);
 	}
 	buf_addc(b, '}');
 	json_for_each(it, tree)
@@ -137,7 +114,7 @@ static void write_tail(struct buf *b, const struct json *tree)
 		    str_eqz(it.key, "metadata"))
 			continue;
 		buf_addc(b, ',');
-		write_member(b, it.key, it.val);
+		json_write_member(b, it.key, it.val);
 	}
 	buf_addc(b, '}');
 }
@@ -165,6 +142,7 @@ struct obj *obj_new(const struct json *tree, struct rev rev, uint32_t schema_gen
 		labels[n++] = (struct obj_pair){ it.key, json_as_str(it.val) };
 	}
 	qsort(labels, n, sizeof(*labels), pair_cmp);
+	buf_reserve(&tail, TAIL_USUAL);
 	write_tail(&tail, tree);
 	return obj_make(&(struct obj){
 		.rev = rev,
@@ -383,19 +361,6 @@ struct err *obj_decode(struct str bytes, struct rev rev, const struct obj **ret)
 	return NULL;
 }
 
-/* Lists and watches write one per object: printf would be a tenth of their time. */
-static void write_number(struct buf *b, uint64_t n)
-{
-	char digits[20];
-	size_t i = sizeof(digits);
-
-	do {
-		digits[--i] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
-	buf_add(b, str_make(digits + i, sizeof(digits) - i));
-}
-
 void obj_write(struct buf *b, const struct obj *o, struct str api_version, struct str kind)
 {
 	buf_reserve(b, o->tail.n + kind.n + api_version.n + 96);
@@ -410,7 +375,7 @@ void obj_write(struct buf *b, const struct obj *o, struct str api_version, struc
 	}
 	if (o->rev.n) {
 		buf_addz(b, "\"resourceVersion\":\"");
-		write_number(b, o->rev.n);
+		buf_addu(b, o->rev.n);
 		buf_addz(b, o->tail.p[0] == '}' ? "\"" : "\",");
 	}
 	buf_add(b, o->tail);

@@ -40,9 +40,16 @@ void buf_addz(struct buf *b, const char *z)
 	buf_add(b, str_from(z));
 }
 
-void buf_addc(struct buf *b, char c)
+void buf_addu(struct buf *b, uint64_t n)
 {
-	buf_add(b, str_make(&c, 1));
+	char digits[20];
+	size_t i = sizeof(digits);
+
+	do {
+		digits[--i] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	buf_add(b, str_make(digits + i, sizeof(digits) - i));
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)

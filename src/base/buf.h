@@ -22,12 +22,20 @@ void buf_fini(struct buf *b);
 
 void buf_add(struct buf *b, struct str s);
 void buf_addz(struct buf *b, const char *z);
-void buf_addc(struct buf *b, char c);
+void buf_addu(struct buf *b, uint64_t n); /* decimal */
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_reserve(struct buf *b, size_t extra);
 /* Drops n bytes from the front. */
 void buf_consume(struct buf *b, size_t n);
 void buf_clear(struct buf *b);
+
+static inline void buf_addc(struct buf *b, char c)
+{
+	if (b->n + 2 > b->cap)
+		buf_reserve(b, 1);
+	b->p[b->n++] = c;
+	b->p[b->n] = '\0';
+}
 
 static inline struct str buf_str(const struct buf *b)
 {

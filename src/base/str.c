@@ -20,7 +20,7 @@ bool str_eq_nocase(struct str a, struct str b)
 	return true;
 }
 
-int str_cmp(struct str a, struct str b)
+int str_cmp_long(struct str a, struct str b)
 {
 	size_t n = MIN(a.n, b.n);
 	int c = n ? memcmp(a.p, b.p, n) : 0;

@@ -40,9 +40,10 @@ static inline bool str_empty(struct str s)
 	return s.n == 0;
 }
 
+/* Most comparisons end at the first byte, before they cost a call. */
 static inline bool str_eq(struct str a, struct str b)
 {
-	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+	return a.n == b.n && (a.n == 0 || (a.p[0] == b.p[0] && memcmp(a.p, b.p, a.n) == 0));
 }
 
 static inline bool str_eqz(struct str a, const char *z)
@@ -53,7 +54,13 @@ static inline bool str_eqz(struct str a, const char *z)
 /* queries */
 bool str_eq_nocase(struct str a, struct str b);
 /* Byte order, shorter first when one is a prefix of the other: <0, 0, >0. */
-int str_cmp(struct str a, struct str b);
+int str_cmp_long(struct str a, struct str b);
+static inline int str_cmp(struct str a, struct str b)
+{
+	if (a.n && b.n && a.p[0] != b.p[0])
+		return (unsigned char)a.p[0] < (unsigned char)b.p[0] ? -1 : 1;
+	return str_cmp_long(a, b);
+}
 bool str_has_prefix(struct str s, struct str prefix);
 bool str_has_suffix(struct str s, struct str suffix);
 /* Index of the first byte c at or after from, or s.n. */

@@ -27,4 +27,18 @@ TEST(buf_long_format)
 	assert_int_equal(b.p[500], '1');
 }
 
-TEST_MAIN(T(buf_grows), T(buf_long_format))
+TEST(buf_numbers_and_bytes)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_addu(&b, 0);
+	buf_addc(&b, ' ');
+	buf_addu(&b, UINT64_MAX);
+	assert_str(buf_str(&b), "0 18446744073709551615");
+	for (int i = 0; i < 300; i++)
+		buf_addc(&b, 'y');
+	assert_int_equal(b.n, 322);
+	assert_int_equal(strlen(b.p), b.n);
+}
+
+TEST_MAIN(T(buf_numbers_and_bytes), T(buf_grows), T(buf_long_format))

@@ -200,7 +200,7 @@ void json_each_key(struct arena *a, struct str text, json_key_fn fn, void *ctx)
 	yyjson_doc_free(doc);
 }
 
-static void json_write_with(struct buf *b, const struct json *v, yyjson_write_flag flags)
+void json_write_pretty(struct buf *b, const struct json *v)
 {
 	size_t n;
 	yyjson_write_err why;
@@ -211,22 +211,13 @@ static void json_write_with(struct buf *b, const struct json *v, yyjson_write_fl
 		return;
 	}
 	p = yyjson_mut_val_write_opts(&v->v,
-				      flags | YYJSON_WRITE_ALLOW_INVALID_UNICODE |
+				      YYJSON_WRITE_PRETTY_TWO_SPACES |
+					      YYJSON_WRITE_ALLOW_INVALID_UNICODE |
 					      YYJSON_WRITE_INF_AND_NAN_AS_NULL,
 				      NULL, &n, &why);
 	ASSERT(p);
 	buf_add(b, str_make(p, n));
 	free(p);
-}
-
-void json_write(struct buf *b, const struct json *v)
-{
-	json_write_with(b, v, 0);
-}
-
-void json_write_pretty(struct buf *b, const struct json *v)
-{
-	json_write_with(b, v, YYJSON_WRITE_PRETTY_TWO_SPACES);
 }
 
 struct str json_text(struct arena *a, const struct json *v)

@@ -5,6 +5,7 @@
  */
 #include "json/json.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 
@@ -13,6 +14,29 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "json/json-internal.h"
+
+/* Every query asks for the kind first, so that it is worth a table: by the tag's low byte. */
+static enum json_type json_kind(const struct json *v)
+{
+	static const uint8_t kinds[] = {
+		[YYJSON_TYPE_NONE] = JSON_NULL, [YYJSON_TYPE_RAW] = JSON_NULL,
+		[YYJSON_TYPE_NULL] = JSON_NULL, [YYJSON_TYPE_BOOL] = JSON_BOOL,
+		[YYJSON_TYPE_NUM] = JSON_INT,   [YYJSON_TYPE_STR] = JSON_STR,
+		[YYJSON_TYPE_ARR] = JSON_ARRAY, [YYJSON_TYPE_OBJ] = JSON_OBJECT,
+	};
+
+	if (!v)
+		return JSON_NULL;
+	if ((v->v.tag & YYJSON_TAG_MASK) == (YYJSON_TYPE_NUM | YYJSON_SUBTYPE_REAL))
+		return JSON_REAL;
+	return kinds[v->v.tag & YYJSON_TYPE_MASK];
+}
+
+static bool json_is_container(const struct json *v)
+{
+	static_assert(YYJSON_TYPE_OBJ == YYJSON_TYPE_ARR + 1, "the last two of three bits");
+	return v && (v->v.tag & YYJSON_TYPE_MASK) >= YYJSON_TYPE_ARR;
+}
 
 /* making */
 
@@ -91,57 +115,46 @@ struct json *json_object(struct arena *a)
 	return json_node(a, YYJSON_TYPE_OBJ, 0);
 }
 
-struct json *json_copy(struct arena *a, const struct json *v)
+static struct json *json_copy_with(struct arena *a, const struct json *v, bool share)
 {
-	struct json *copy;
+	struct json *copy = arena_new_obj(a, struct json);
+	bool keyed = json_is(v, JSON_OBJECT);
 
-	if (!v)
-		return NULL;
-	switch (json_type(v)) {
-	case JSON_STR:
-		return json_strcpy(a, json_as_str(v));
-	case JSON_ARRAY:
-		copy = json_array(a);
-		json_for_each(it, v) json_push(copy, json_copy(a, it.val));
-		return copy;
-	case JSON_OBJECT:
-		copy = json_object(a);
-		json_for_each(it, v)
-			json_obj_append(a, copy, arena_str(a, it.key), json_copy(a, it.val));
-		return copy;
-	case JSON_NULL:
-	case JSON_BOOL:
-	case JSON_INT:
-	case JSON_REAL:
-		break;
-	}
-	copy = arena_new_obj(a, struct json);
 	copy->v.tag = v->v.tag;
 	copy->v.uni = v->v.uni;
+	if (!json_is_container(v)) {
+		if (!share && json_is(v, JSON_STR))
+			copy->v.uni.str = arena_strz(a, json_as_str(v));
+		return copy;
+	}
+	copy->v.tag &= YYJSON_TAG_MASK; /* empty, to begin with */
+	json_for_each(it, v)
+	{
+		struct json *val = json_copy_with(a, it.val, share);
+
+		if (keyed)
+			json_obj_append(a, copy, share ? it.key : arena_str(a, it.key), val);
+		else
+			yyjson_mut_arr_append(&copy->v, &val->v);
+	}
 	return copy;
+}
+
+struct json *json_copy(struct arena *a, const struct json *v)
+{
+	return v ? json_copy_with(a, v, false) : NULL;
+}
+
+struct json *json_dup(struct arena *a, const struct json *v)
+{
+	return v ? json_copy_with(a, v, true) : NULL;
 }
 
 /* queries */
 
 enum json_type json_type(const struct json *v)
 {
-	if (!v)
-		return JSON_NULL;
-	switch (v->v.tag & YYJSON_TYPE_MASK) {
-	case YYJSON_TYPE_BOOL:
-		return JSON_BOOL;
-	case YYJSON_TYPE_NUM:
-		return (v->v.tag & YYJSON_SUBTYPE_MASK) == YYJSON_SUBTYPE_REAL ? JSON_REAL
-									       : JSON_INT;
-	case YYJSON_TYPE_STR:
-		return JSON_STR;
-	case YYJSON_TYPE_ARR:
-		return JSON_ARRAY;
-	case YYJSON_TYPE_OBJ:
-		return JSON_OBJECT;
-	default:
-		return JSON_NULL;
-	}
+	return json_kind(v);
 }
 
 const char *json_type_name(const struct json *v)
@@ -157,7 +170,7 @@ const char *json_type_name(const struct json *v)
 
 bool json_is(const struct json *v, enum json_type t)
 {
-	return v && json_type(v) == t;
+	return v && json_kind(v) == t;
 }
 
 bool json_is_null(const struct json *v)
@@ -283,45 +296,40 @@ double json_as_real(const struct json *v, double dflt)
 
 size_t json_len(const struct json *v)
 {
-	if (!json_is(v, JSON_ARRAY) && !json_is(v, JSON_OBJECT))
-		return 0;
-	return v->v.tag >> YYJSON_TAG_BIT;
+	return json_is_container(v) ? v->v.tag >> YYJSON_TAG_BIT : 0;
 }
 
 /* iteration: uni.ptr of a container is its last value (array) or last key (object), a ring */
 
 struct json_iter json_iter(const struct json *container)
 {
-	struct json_iter it = { .container = container };
+	struct json_iter it = { .key = STR_EMPTY, .i = SIZE_MAX };
 
-	if (json_len(container)) {
-		const yyjson_mut_val *last = container->v.uni.ptr;
-
-		it.next = json_of(json_is(container, JSON_OBJECT) ? last->next->next : last->next);
-		it.key = STR_EMPTY;
-		it.i = SIZE_MAX;
-	}
+	it.left = json_len(container);
+	if (!it.left)
+		return it;
+	it.keyed = (container->v.tag & YYJSON_TYPE_MASK) == YYJSON_TYPE_OBJ;
+	/* the value before the first: next leads to the first key or element */
+	it.val = json_of(container->v.uni.ptr);
+	if (it.keyed)
+		it.val = json_of(it.val->v.next);
 	return it;
 }
 
 bool json_next(struct json_iter *it)
 {
-	size_t n = json_len(it->container);
+	yyjson_mut_val *next;
 
-	if (n == 0 || it->i + 1 >= n)
+	if (!it->left)
 		return false;
+	it->left--;
 	it->i++;
-	if (json_is(it->container, JSON_OBJECT)) {
-		yyjson_mut_val *key;
-
-		/* next of a value is the following key. */
-		key = it->i == 0 ? ((yyjson_mut_val *)it->container->v.uni.ptr)->next->next
-				 : it->val->v.next;
-		it->key = str_make(key->uni.str, key->tag >> YYJSON_TAG_BIT);
-		it->val = json_of(key->next);
-	} else {
-		it->val = it->i == 0 ? it->next : json_of(it->val->v.next);
+	next = it->val->v.next;
+	if (it->keyed) {
+		it->key = str_make(next->uni.str, next->tag >> YYJSON_TAG_BIT);
+		next = next->next;
 	}
+	it->val = json_of(next);
 	return true;
 }
 
@@ -329,9 +337,16 @@ bool json_next(struct json_iter *it)
 
 struct json *json_get_s(const struct json *obj, struct str key)
 {
-	if (!json_is(obj, JSON_OBJECT))
+	const yyjson_mut_val *k;
+
+	if (!obj || (obj->v.tag & YYJSON_TYPE_MASK) != YYJSON_TYPE_OBJ)
 		return NULL;
-	json_for_each(it, obj) if (str_eq(it.key, key)) return it.val;
+	k = obj->v.uni.ptr;
+	for (size_t n = obj->v.tag >> YYJSON_TAG_BIT; n; n--) {
+		k = k->next->next;
+		if (str_eq(str_make(k->uni.str, k->tag >> YYJSON_TAG_BIT), key))
+			return json_of(k->next);
+	}
 	return NULL;
 }
 

@@ -42,6 +42,8 @@ MUST_USE struct err *json_parse_dups(struct arena *a, struct str text, struct js
 typedef void (*json_key_fn)(struct str path, bool again, void *ctx);
 void json_each_key(struct arena *a, struct str text, json_key_fn fn, void *ctx);
 void json_write(struct buf *b, const struct json *v);
+/* "key":value */
+void json_write_member(struct buf *b, struct str key, const struct json *v);
 /* 2-space indent, as kubectl and the server's ?pretty=1. */
 void json_write_pretty(struct buf *b, const struct json *v);
 struct str json_text(struct arena *a, const struct json *v);
@@ -59,6 +61,8 @@ struct json *json_strf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct json *json_array(struct arena *a);
 struct json *json_object(struct arena *a);
 struct json *json_copy(struct arena *a, const struct json *v);
+/* A copy whose strings are those of v: for trees that live equally long. */
+struct json *json_dup(struct arena *a, const struct json *v);
 
 /* queries: every one accepts NULL, and answers as for a missing value */
 enum json_type json_type(const struct json *v);
@@ -119,8 +123,8 @@ struct json_iter {
 	struct json *val;
 	size_t i;
 	/* private */
-	const struct json *container;
-	struct json *next;
+	size_t left;
+	bool keyed;
 };
 
 struct json_iter json_iter(const struct json *container);

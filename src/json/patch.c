@@ -305,21 +305,37 @@ struct err *json_patch_apply(struct arena *a, const struct json *doc, const stru
 	return NULL;
 }
 
+static void merge_into(struct arena *a, struct json *obj, const struct json *patch)
+{
+	json_for_each(it, patch)
+	{
+		struct json *member;
+
+		if (json_is_null(it.val)) {
+			json_del(obj, it.key);
+			continue;
+		}
+		if (!json_is(it.val, JSON_OBJECT)) {
+			json_set_s(a, obj, it.key, json_dup(a, it.val));
+			continue;
+		}
+		member = json_get_s(obj, it.key);
+		if (!json_is(member, JSON_OBJECT)) {
+			member = json_object(a);
+			json_set_s(a, obj, it.key, member);
+		}
+		merge_into(a, member, it.val);
+	}
+}
+
 struct json *json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch)
 {
 	struct json *out;
 
 	if (!json_is(patch, JSON_OBJECT))
-		return json_copy(a, patch);
-	out = json_is(doc, JSON_OBJECT) ? json_copy(a, doc) : json_object(a);
-	json_for_each(it, patch)
-	{
-		if (json_is_null(it.val))
-			json_del(out, it.key);
-		else
-			json_set_s(a, out, it.key,
-				   json_merge_patch(a, json_get_s(out, it.key), it.val));
-	}
+		return json_dup(a, patch);
+	out = json_is(doc, JSON_OBJECT) ? json_dup(a, doc) : json_object(a);
+	merge_into(a, out, patch);
 	return out;
 }
 

@@ -18,6 +18,7 @@ MUST_USE struct err *json_patch_apply(struct arena *a, const struct json *doc,
 /* The same for a patch that is an array; the error says which operation did not apply, and why. */
 MUST_USE struct err *json_patch_apply_why(struct arena *a, const struct json *doc,
 					  const struct json *ops, struct json **ret);
+/* The result has the strings of both. */
 struct json *json_merge_patch(struct arena *a, const struct json *doc, const struct json *patch);
 /* The merge patch that turns from into to; an empty object when they are equal. */
 struct json *json_merge_diff(struct arena *a, const struct json *from, const struct json *to);

@@ -113,5 +113,62 @@ TEST(json_numbers_equal_by_value)
 	arena_free(a);
 }
 
-TEST_MAIN(T(json_round_trip), T(json_refuses), T(json_depth_is_limited), T(json_duplicates),
+/* What is escaped is found wherever it stands in a word of eight bytes. */
+TEST(json_writes_escapes)
+{
+	static const struct {
+		const char *c, *want;
+	} rows[] = {
+		{ "\"", "\\\"" },   { "\\", "\\\\" },      { "\n", "\\n" },
+		{ "\b", "\\b" },    { "\x01", "\\u0001" }, { "\x1f", "\\u001f" },
+		{ "\x7f", "\x7f" }, { "/", "/" },          { "\xc3\xa4", "\xc3\xa4" },
+		{ "\xff", "\xff" },
+	};
+	struct arena *a = arena_new();
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		for (int before = 0; before < 17; before++) {
+			struct str in = arena_fmt(a, "%.*s%sabcdefghi", before, "ABCDEFGHIJKLMNOPQ",
+						  rows[i].c);
+			struct str want = arena_fmt(a, "\"%.*s%sabcdefghi\"", before,
+						    "ABCDEFGHIJKLMNOPQ", rows[i].want);
+
+			assert_str(json_text(a, json_str(a, in)), want.p);
+		}
+	}
+	arena_free(a);
+}
+
+TEST(json_writes_numbers)
+{
+	static const char *const texts[] = { "0",
+					     "-1",
+					     "9223372036854775807",
+					     "-9223372036854775808",
+					     "18446744073709551615",
+					     "1.5",
+					     "1e300" };
+	struct arena *a = arena_new();
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		assert_str(json_text(a, parse(a, texts[i])), texts[i]);
+	assert_str(json_text(a, NULL), "null");
+	arena_free(a);
+}
+
+TEST(json_dup_is_a_tree_of_its_own)
+{
+	struct arena *a = arena_new();
+	struct json *v = parse(a, "{\"a\":{\"b\":[1,\"x\",{}]},\"c\":null}"), *d = json_dup(a, v);
+
+	assert_true(json_equal(v, d));
+	json_push(json_at(d, "a.b"), json_int(a, 2));
+	json_delz(d, "c");
+	assert_str(json_text(a, v), "{\"a\":{\"b\":[1,\"x\",{}]},\"c\":null}");
+	assert_str(json_text(a, d), "{\"a\":{\"b\":[1,\"x\",{},2]}}");
+	arena_free(a);
+}
+
+TEST_MAIN(T(json_writes_escapes), T(json_writes_numbers), T(json_dup_is_a_tree_of_its_own),
+	  T(json_round_trip), T(json_refuses), T(json_depth_is_limited), T(json_duplicates),
 	  T(json_editing), T(json_queries_accept_null), T(json_numbers_equal_by_value))

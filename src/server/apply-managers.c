@@ -335,7 +335,7 @@ struct json *managed_track(struct api_request *rq, const struct json *obj, const
 	managed_compare(rq, old, obj, &diff);
 	if (fields_empty(diff.added) && fields_empty(diff.modified) && fields_empty(diff.removed) &&
 	    (!sent || json_equal(sent, live)))
-		return json_copy(rq->arena, live);
+		return json_dup(rq->arena, live);
 	managed_base(rq, sent, live, &m);
 	return m.n ? managed_update(rq, &m, &diff) : NULL;
 }
@@ -345,7 +345,7 @@ void managed_set(struct arena *a, struct json *obj, const struct json *managed)
 	struct json *meta = json_sub(a, obj, "metadata");
 
 	if (managed)
-		json_set(a, meta, "managedFields", json_copy(a, managed));
+		json_set(a, meta, "managedFields", json_dup(a, managed));
 	else
 		json_delz(meta, "managedFields");
 }

@@ -270,7 +270,7 @@ static struct err *apply_make(struct engine_change *base, struct api_request *rq
 				      ", and no existing object was found",
 				      STR_ARG(uid));
 	TRY(authorize_verb(rq, VERB_CREATE));
-	*ret = json_copy(rq->arena, c->config);
+	*ret = json_dup(rq->arena, c->config);
 	TRY(body_check(rq, *ret, NULL));
 	TRY(managers_parse(rq->arena, NULL, &m));
 	self = managers_sub(&m, &id);

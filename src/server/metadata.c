@@ -103,7 +103,7 @@ static void metadata_keep(struct arena *a, struct json *meta, const struct json 
 	const struct json *v = json_get(old, key);
 
 	if (v)
-		json_set(a, meta, key, json_copy(a, v));
+		json_set(a, meta, key, json_dup(a, v));
 	else
 		json_delz(meta, key);
 }

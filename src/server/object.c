@@ -245,7 +245,7 @@ struct err *object_make(struct api_request *rq, const struct json *tree, struct 
 		return object_make_custom(rq, (struct json *)(uintptr_t)tree, ret);
 	fields = arena_array(rq->arena, sv->n_fields + 1, sizeof(*fields));
 	if (rq->v->to_stored) {
-		stored = json_copy(rq->arena, tree);
+		stored = json_dup(rq->arena, tree);
 		TRY(rq->v->to_stored(rq->res, rq->v, rq->arena, &stored));
 		tree = stored;
 	}

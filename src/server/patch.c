@@ -241,10 +241,11 @@ static struct err *patch_change_apply(struct engine_change *base, struct api_req
 	if (!json_is(*ret, JSON_OBJECT))
 		return err_new(ERR_INVALID,
 			       "the server rejected our request due to an error in our request");
-	/* the result shares nothing with what is compared to it later */
-	*ret = json_copy(rq->arena, *ret);
-	if (str_eqz(c->type, TYPE_STRATEGIC))
+	if (str_eqz(c->type, TYPE_STRATEGIC)) {
+		/* the result shares nothing with what is compared to it later */
+		*ret = json_dup(rq->arena, *ret);
 		return patch_result_check(rq, *ret, c->patch, true, c->dups);
+	}
 	return patch_result_check(rq, *ret, *ret, false, c->dups);
 }
 

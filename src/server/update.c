@@ -94,7 +94,7 @@ static void update_keep_marks(struct update *u, const struct json *sent)
 		const struct json *v = json_path(sent, "metadata", marks[i], NULL);
 
 		if (v)
-			json_set(u->rq->arena, meta, marks[i], json_copy(u->rq->arena, v));
+			json_set(u->rq->arena, meta, marks[i], json_dup(u->rq->arena, v));
 	}
 }
 
@@ -109,11 +109,11 @@ static void update_isolate(struct update *u)
 		const struct json *sent = u->obj;
 
 		status = json_get(u->obj, "status");
-		u->obj = json_copy(a, u->old);
+		u->obj = json_dup(a, u->old);
 		if (!rq->res->custom && !rq->res->strategy->status_alone)
 			update_keep_marks(u, sent);
 		if (status)
-			json_set(a, u->obj, "status", json_copy(a, status));
+			json_set(a, u->obj, "status", json_dup(a, status));
 		else
 			json_delz(u->obj, "status");
 		return;
@@ -124,7 +124,7 @@ static void update_isolate(struct update *u)
 		return;
 	status = json_get(u->old, "status");
 	if (status)
-		json_set(a, u->obj, "status", json_copy(a, status));
+		json_set(a, u->obj, "status", json_dup(a, status));
 	else
 		json_delz(u->obj, "status");
 }
@@ -184,7 +184,7 @@ static void update_track(struct update *u)
 	if (!u->owns)
 		u->managed = managed_track(u->rq, u->obj, u->old);
 	else if (owned)
-		u->managed = json_copy(u->rq->arena, owned);
+		u->managed = json_dup(u->rq->arena, owned);
 	if (u->managed || json_path(u->obj, "metadata", "managedFields", NULL))
 		managed_set(u->rq->arena, u->obj, u->managed);
 }
@@ -251,7 +251,7 @@ static bool update_same_but_times(struct update *u)
 
 	if (!managed || !u->managed || !managers_same(managed, u->managed))
 		return false;
-	obj = json_copy(u->rq->arena, u->obj);
+	obj = json_dup(u->rq->arena, u->obj);
 	managed_set(u->rq->arena, obj, managed);
 	return json_equal(obj, u->old);
 }
@@ -262,7 +262,7 @@ static bool update_same(struct update *u)
 	const struct json *rv = json_at(u->old, "metadata.resourceVersion");
 
 	if (rv)
-		json_set(u->rq->arena, meta, "resourceVersion", json_copy(u->rq->arena, rv));
+		json_set(u->rq->arena, meta, "resourceVersion", json_dup(u->rq->arena, rv));
 	return json_equal(u->obj, u->old) || update_same_but_times(u);
 }
 
@@ -326,7 +326,7 @@ static struct err *update_attempt(struct api_request *rq, struct engine_change *
 	TRY(store_get(rq->server->store, &key, &cur));
 	if (!cur && c->create && rq->res->strategy->create_on_update && !rq->subres) {
 		TRY(metadata_begin_update(rq, c->create));
-		return engine_create(rq, json_copy(rq->arena, c->create), ret);
+		return engine_create(rq, json_dup(rq->arena, c->create), ret);
 	}
 	if (!cur && c->make) {
 		struct json *obj = NULL;
@@ -375,7 +375,7 @@ static struct err *put_apply(struct engine_change *c, struct api_request *rq,
 			     const struct json *old UNUSED, struct json **ret)
 {
 	/* each attempt changes its tree */
-	*ret = json_copy(rq->arena, ((struct put_change *)c)->body);
+	*ret = json_dup(rq->arena, ((struct put_change *)c)->body);
 	return NULL;
 }
 
