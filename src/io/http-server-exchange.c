@@ -587,15 +587,19 @@ void http_respond_stream(struct http_exchange *x, int status, const char *conten
 		http_queue_changed(x);
 }
 
-struct err *http_body_write(struct http_exchange *x, struct str data)
+/* *ret_skip: the response has no body. */
+static struct err *http_body_check(struct http_exchange *x, bool *ret_skip)
 {
 	PRE(x->responded && !x->out_end);
 	TRY(fiber_check());
 	if (x->gone || x->conn->dead)
 		return http_exchange_lost();
-	if (x->no_body)
-		return NULL;
-	http_queue_copy(x, data, SEGMENT_ROOM);
+	*ret_skip = x->no_body;
+	return NULL;
+}
+
+static struct err *http_body_pace(struct http_exchange *x)
+{
 	http_queue_changed(x);
 	while (x->queued > STREAM_QUEUE) {
 		TRY(waitq_wait(&x->room));
@@ -603,6 +607,28 @@ struct err *http_body_write(struct http_exchange *x, struct str data)
 			return http_exchange_lost();
 	}
 	return NULL;
+}
+
+struct err *http_body_write(struct http_exchange *x, struct str data)
+{
+	bool skip;
+
+	TRY(http_body_check(x, &skip));
+	if (skip)
+		return NULL;
+	http_queue_copy(x, data, SEGMENT_ROOM);
+	return http_body_pace(x);
+}
+
+struct err *http_body_write_blob(struct http_exchange *x, struct blob *b)
+{
+	bool skip;
+
+	TRY(http_body_check(x, &skip));
+	if (skip || !b->n)
+		return NULL;
+	http_queue_blob(x, b);
+	return http_body_pace(x);
 }
 
 struct err *http_body_end(struct http_exchange *x)

@@ -25,6 +25,7 @@
 #define RESET_BURST    1000
 #define RESETS_PER_SEC 33
 #define MAX_UNWINDING  (2 * HTTP_MAX_STREAMS)
+#define H2_FRAME_HEAD  9
 
 struct h2 {
 	nghttp2_session *session;
@@ -249,7 +250,8 @@ static void h2_input_end(struct http_conn *c)
 
 /* responses */
 
-static ssize_t h2_read_body(nghttp2_session *session UNUSED, int32_t id UNUSED, uint8_t *p,
+/* Says how much there is; h2_send_body moves it. */
+static ssize_t h2_read_body(nghttp2_session *session UNUSED, int32_t id UNUSED, uint8_t *p UNUSED,
 			    size_t max, uint32_t *flags, nghttp2_data_source *source,
 			    void *ctx UNUSED)
 {
@@ -260,10 +262,29 @@ static ssize_t h2_read_body(nghttp2_session *session UNUSED, int32_t id UNUSED, 
 		x->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
-	http_exchange_take(x, (char *)p, n);
-	if (!x->queued && x->out_end)
+	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	if (n == x->queued && x->out_end)
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)n;
+}
+
+/* From the exchange's queue straight behind the frame's head. */
+static int h2_send_body(nghttp2_session *session UNUSED, nghttp2_frame *frame UNUSED,
+			const uint8_t *head, size_t n, nghttp2_data_source *source, void *ctx)
+{
+	struct h2 *h = ctx;
+	struct http_exchange *x = source->ptr;
+	struct buf *out = &h->conn->out;
+
+	if (out->n >= HTTP_OUT_TARGET)
+		return NGHTTP2_ERR_WOULDBLOCK;
+	if (x->queued < n)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it was given up meanwhile */
+	buf_reserve(out, H2_FRAME_HEAD + n);
+	buf_add(out, str_make((const char *)head, H2_FRAME_HEAD));
+	http_exchange_take(x, out->p + out->n, n);
+	out->n += n;
+	return 0;
 }
 
 static void h2_fill(struct http_conn *c)
@@ -434,6 +455,7 @@ static nghttp2_session_callbacks *h2_callbacks(void)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, h2_on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, h2_on_close);
 	nghttp2_session_callbacks_set_on_frame_send_callback(cb, h2_on_frame_sent);
+	nghttp2_session_callbacks_set_send_data_callback(cb, h2_send_body);
 	return cb;
 }
 

@@ -90,6 +90,8 @@ uint64_t http_response_length(const struct http_exchange *x);
 /* A Content-Length set before is kept (HTTP/1.1: no chunks). */
 void http_respond_stream(struct http_exchange *x, int status, const char *content_type);
 MUST_USE SUSPENDS struct err *http_body_write(struct http_exchange *x, struct str data);
+/* Keeps a reference instead of a copy. */
+MUST_USE SUSPENDS struct err *http_body_write_blob(struct http_exchange *x, struct blob *b);
 MUST_USE SUSPENDS struct err *http_body_end(struct http_exchange *x);
 /* BAD_REQUEST on HTTP/2. Sends the 101 with the headers set so far; takes over the connection. */
 MUST_USE SUSPENDS struct err *http_respond_upgrade(struct http_exchange *x, struct stream **ret);

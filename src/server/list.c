@@ -2,13 +2,15 @@
 
 /*
  * Lists: one snapshot, in key order, paged by a token that names the snapshot and where to go on.
- * Items are spans of the stored objects unless a Table or an old schema needs their trees.
+ * Items are spans of the stored objects unless a Table or an old schema needs their trees, one by
+ * one; only YAML and pretty answers are held as a whole.
  */
 
 #include "api/meta.h"
 #include "api/selector.h"
 #include "api/status.h"
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/buf.h"
 #include "base/encode.h"
 #include "base/err.h"
@@ -36,25 +38,45 @@
 	"between "                                                                                 \
 	"the time the first chunk was returned and now may show up in the list."
 
+/*
+ * A list too large for one such page is sent page by page as it is read, all of one revision: its
+ * memory stays small and in the cache, and no reader keeps a snapshot open. When a slow one has
+ * fallen so many revisions behind that going back costs more than holding, the rest is read at
+ * once.
+ */
+#define STREAM_PAGE (128 * 1024)
+#define STREAM_LAG  2000
+
 /* kind, apiVersion and resourceVersion of an item, with room to spare */
 #define ITEM_HEAD_MAX 1024
+/* trees of items are dropped when there are so many bytes of them */
+#define ITEM_ARENA_MAX (128 * 1024)
 
 struct lister {
 	struct api_request *rq;
 	struct body items;
 	struct buf item;
 	size_t n;
-	struct json *trees; /* Table, metadata, YAML and pretty answers work on trees */
+	struct json *trees;       /* YAML and pretty answers are made of trees */
+	struct arena *item_arena; /* of Tables and metadata, an item at a time */
 	struct table_view view;
-	struct json *table;
 	struct err *e;
-	struct str last_ns, last_name;
-	struct arena *item_arena;
+	struct buf last_ns, last_name; /* where the next page goes on */
+	bool paged;
 };
+
+static void lister_fini(struct lister *l)
+{
+	body_fini(&l->items);
+	buf_fini(&l->item);
+	buf_fini(&l->last_ns);
+	buf_fini(&l->last_name);
+	arena_free(l->item_arena);
+}
 
 static bool list_on_trees(const struct api_request *rq)
 {
-	return rq->out.form != OUTPUT_PLAIN || rq->out.pretty || rq->out.media != MEDIA_JSON;
+	return rq->out.pretty || rq->out.media != MEDIA_JSON;
 }
 
 static bool list_matches(const struct api_request *rq, const struct obj *o)
@@ -63,46 +85,66 @@ static bool list_matches(const struct api_request *rq, const struct obj *o)
 	       (!rq->opt.fields || selector_matches_obj_fields(rq->opt.fields, o));
 }
 
-static struct err *list_add_tree(struct lister *l, const struct obj *o)
+static struct err *list_item(struct lister *l, struct arena *a, const struct obj *o,
+			     struct json **ret)
 {
 	struct api_request *rq = l->rq;
-	struct json *tree = NULL;
 
-	TRY(object_tree(rq, o, &tree));
+	l->view.arena = a;
+	TRY(object_tree_v(rq->server->registry, a, rq->res, rq->v, o, ret));
 	if (rq->out.form == OUTPUT_TABLE) {
-		table_add(&l->view, l->table, tree);
+		*ret = table_row(&l->view, *ret);
 	} else if (rq->out.form == OUTPUT_METADATA) {
-		json_push(l->trees, table_metadata(&l->view, tree));
-	} else {
-		if (!rq->res->custom) {
-			json_delz(tree, "kind");
-			json_delz(tree, "apiVersion");
-		}
-		json_push(l->trees, tree);
+		*ret = table_metadata(&l->view, *ret);
+	} else if (!rq->res->custom) {
+		json_delz(*ret, "kind");
+		json_delz(*ret, "apiVersion");
 	}
 	return NULL;
 }
 
-/* Straight into the response where what is stored is what is shown. */
-static struct err *list_add_text(struct lister *l, const struct obj *o)
+static struct err *list_add_tree(struct lister *l, const struct obj *o)
+{
+	struct json *tree = NULL;
+
+	TRY(list_item(l, l->rq->arena, o, &tree));
+	json_push(l->trees, tree);
+	return NULL;
+}
+
+/* Straight into the response; false where what is stored is not what is shown. */
+static bool list_add_stored(struct lister *l, const struct obj *o)
 {
 	struct api_request *rq = l->rq;
 	bool kind = rq->res->custom;
 	struct buf b;
 
-	if (object_is_current(rq->res, rq->v, o) &&
-	    body_begin(&l->items, o->tail.n + ITEM_HEAD_MAX, &b)) {
-		if (l->n)
-			buf_addc(&b, ',');
-		obj_write(&b, o, kind ? resource_api_version(rq->arena, rq->res, rq->v) : STR_EMPTY,
-			  kind ? rq->res->kind : STR_EMPTY);
-		body_commit(&l->items, &b);
+	if (rq->out.form != OUTPUT_PLAIN || !object_is_current(rq->res, rq->v, o) ||
+	    !body_begin(&l->items, o->tail.n + ITEM_HEAD_MAX, &b))
+		return false;
+	if (l->n)
+		buf_addc(&b, ',');
+	obj_write(&b, o, kind ? resource_api_version(rq->arena, rq->res, rq->v) : STR_EMPTY,
+		  kind ? rq->res->kind : STR_EMPTY);
+	body_commit(&l->items, &b);
+	return true;
+}
+
+static struct err *list_add_text(struct lister *l, const struct obj *o)
+{
+	struct json *tree = NULL;
+
+	if (list_add_stored(l, o))
 		return NULL;
-	}
+	if (l->item_arena && arena_used(l->item_arena) > ITEM_ARENA_MAX)
+		l->item_arena = arena_free(l->item_arena);
+	if (!l->item_arena)
+		l->item_arena = arena_new();
+	TRY(list_item(l, l->item_arena, o, &tree));
 	buf_clear(&l->item);
 	if (l->n)
 		buf_addc(&l->item, ',');
-	TRY(object_write(rq->server->registry, rq->arena, &l->item, rq->res, rq->v, o, kind));
+	json_write(&l->item, tree);
 	body_add(&l->items, buf_str(&l->item));
 	return NULL;
 }
@@ -119,9 +161,11 @@ static bool list_accept(const struct obj *o, void *ctx)
 	} else {
 		l->e = list_add_text(l, o);
 	}
-	if (rq->opt.limit) {
-		l->last_ns = arena_str(rq->arena, o->ns);
-		l->last_name = arena_str(rq->arena, o->name);
+	if (l->paged) {
+		buf_clear(&l->last_ns);
+		buf_clear(&l->last_name);
+		buf_add(&l->last_ns, o->ns);
+		buf_add(&l->last_name, o->name);
 	}
 	l->n++;
 	return true;
@@ -242,7 +286,8 @@ static void list_meta(struct lister *l, const struct store_list_result *r, struc
 	json_set(a, meta, "resourceVersion", json_strf(a, "%llu", (unsigned long long)r->rev.n));
 	if (r->more) {
 		json_set_str(a, meta, "continue",
-			     list_token(a, (int64_t)r->rev.n, l->last_ns, l->last_name));
+			     list_token(a, (int64_t)r->rev.n, buf_str(&l->last_ns),
+					buf_str(&l->last_name)));
 		if (!rq->opt.labels && !rq->opt.fields)
 			json_set_int(a, meta, "remainingItemCount", (int64_t)r->remaining);
 	} else if (rq->res->custom && rq->out.form == OUTPUT_PLAIN) {
@@ -250,17 +295,20 @@ static void list_meta(struct lister *l, const struct store_list_result *r, struc
 	}
 }
 
-static void list_respond_trees(struct lister *l, const struct store_list_result *r)
+/* The answer, with its items or rows as the last member. */
+static struct json *list_doc(struct lister *l, const struct store_list_result *r,
+			     struct json *items)
 {
 	struct api_request *rq = l->rq;
 	struct arena *a = rq->arena;
 	struct json *doc;
 
 	if (rq->out.form == OUTPUT_TABLE) {
-		doc = l->table;
+		l->view.arena = a;
+		doc = table_new(&l->view, STR_EMPTY);
 		list_meta(l, r, json_sub(a, doc, "metadata"));
-		respond_json(rq, 200, doc);
-		return;
+		json_set(a, doc, "rows", items);
+		return doc;
 	}
 	doc = json_object(a);
 	if (rq->out.form == OUTPUT_METADATA) {
@@ -272,26 +320,28 @@ static void list_respond_trees(struct lister *l, const struct store_list_result 
 		json_set_str(a, doc, "apiVersion", request_api_version(rq));
 	}
 	list_meta(l, r, json_sub(a, doc, "metadata"));
-	json_set(a, doc, "items", l->trees);
-	respond_json(rq, 200, doc);
+	json_set(a, doc, "items", items);
+	return doc;
+}
+
+/* Up to where the first item begins. */
+static void list_write_head(struct lister *l, const struct store_list_result *r, struct buf *b)
+{
+	json_write(b, list_doc(l, r, json_array(l->rq->arena)));
+	ASSERT(str_has_suffix(buf_str(b), STR("[]}")));
+	b->n -= 2;
 }
 
 static void list_respond(struct lister *l, const struct store_list_result *r)
 {
-	struct api_request *rq = l->rq;
-	_cleanup_buf_ struct buf b = { 0 };
-	struct json *meta = json_object(rq->arena);
+	_cleanup_buf_ struct buf head = { 0 };
 
-	if (list_on_trees(rq)) {
-		list_respond_trees(l, r);
+	if (list_on_trees(l->rq)) {
+		respond_json(l->rq, 200, list_doc(l, r, l->trees));
 		return;
 	}
-	list_meta(l, r, meta);
-	buf_addf(&b, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\",\"metadata\":",
-		 STR_ARG(rq->res->list_kind), STR_ARG(request_api_version(rq)));
-	json_write(&b, meta);
-	buf_addz(&b, ",\"items\":[");
-	respond_body(rq, 200, "application/json", buf_str(&b), &l->items, STR("]}\n"));
+	list_write_head(l, r, &head);
+	respond_body(l->rq, 200, "application/json", buf_str(&head), &l->items, STR("]}\n"));
 }
 
 /* metadata.name=x in a namespace is a get. */
@@ -375,9 +425,54 @@ static struct err *list_run(struct lister *l, const struct store_list_opts *o,
 	return NULL;
 }
 
-struct err *serve_list(struct api_request *rq)
+static bool list_may_stream(const struct api_request *rq)
 {
-	struct lister l = { .rq = rq, .trees = json_array(rq->arena) };
+	/* a page that the client asked for tells at its head what follows it */
+	return !list_on_trees(rq) && !rq->opt.limit && str_empty(rq->opt.cont) &&
+	       !rq->res->conversion && respond_may_stream(rq);
+}
+
+static struct err *list_send_items(struct lister *l)
+{
+	size_t n;
+	struct blob *const *v = body_pieces(&l->items, &n);
+
+	for (size_t i = 0; i < n; i++)
+		TRY(http_body_write_blob(l->rq->x, v[i]));
+	body_fini(&l->items);
+	return NULL;
+}
+
+/* After the first page. */
+static struct err *list_stream(struct lister *l, struct store_list_opts *o,
+			       struct store_list_result *r)
+{
+	struct api_request *rq = l->rq;
+	_cleanup_buf_ struct buf head = { 0 };
+	const struct rev at = r->rev;
+
+	r->more = false; /* nothing for the client to ask for */
+	list_write_head(l, r, &head);
+	respond_stream(rq, 200, "application/json");
+	TRY(http_body_write(rq->x, buf_str(&head)));
+	TRY(list_send_items(l));
+	do {
+		o->at = at;
+		o->after_ns = buf_str(&l->last_ns);
+		o->after_name = buf_str(&l->last_name);
+		if (store_rev(rq->server->store).n - at.n > STREAM_LAG)
+			o->bytes = 0;
+		TRY(store_list(rq->server->store, o, list_accept, l, r));
+		TRY(TAKE(l->e));
+		TRY(list_send_items(l));
+	} while (r->more);
+	TRY(http_body_write(rq->x, STR("]}\n")));
+	return http_body_end(rq->x);
+}
+
+static struct err *list_serve(struct lister *l)
+{
+	struct api_request *rq = l->rq;
 	struct store_list_opts o;
 	struct store_list_result r = { { 0 }, false, 0 };
 	struct err *e;
@@ -386,21 +481,28 @@ struct err *serve_list(struct api_request *rq)
 	o.labels = rq->opt.labels;
 	o.fields = rq->opt.fields;
 	o.borrowed = true;
-	l.view = table_view(rq, rq->arena);
-	if (rq->out.form == OUTPUT_TABLE)
-		l.table = table_new(&l.view, STR_EMPTY);
-	e = list_run(&l, &o, &r);
+	if (list_may_stream(rq))
+		o.bytes = STREAM_PAGE;
+	l->paged = o.bytes || o.limit;
+	l->view = table_view(rq, rq->arena);
+	e = list_run(l, &o, &r);
 	if (!e)
-		e = l.e;
-	if (e) {
-		body_fini(&l.items);
-		buf_fini(&l.item);
+		e = TAKE(l->e);
+	if (e)
 		return err_is(e, ERR_EXPIRED) ? list_expired(rq, &o, e) : e;
-	}
-	list_respond(&l, &r);
-	body_fini(&l.items);
-	buf_fini(&l.item);
+	if (o.bytes && r.more)
+		return list_stream(l, &o, &r);
+	list_respond(l, &r);
 	return NULL;
+}
+
+struct err *serve_list(struct api_request *rq)
+{
+	struct lister l = { .rq = rq, .trees = json_array(rq->arena) };
+	struct err *e = list_serve(&l);
+
+	lister_fini(&l);
+	return e;
 }
 
 /* deletecollection: each item is a delete of its own */
@@ -472,6 +574,6 @@ struct err *serve_deletecollection(struct api_request *rq)
 	r.more = false;
 	body_add(&l.items, buf_str(&items));
 	list_respond(&l, &r);
-	body_fini(&l.items);
+	lister_fini(&l);
 	return NULL;
 }

@@ -43,7 +43,7 @@ static void respond_warnings(struct api_request *rq)
 }
 
 /* Loopback peers do not gain from compression: it would cost them and us ten times the copy. */
-static bool respond_gzip_wanted(struct api_request *rq, size_t n)
+static bool respond_gzip_wanted(const struct api_request *rq, size_t n)
 {
 	struct str peer = rq->http->peer_address;
 
@@ -158,6 +158,18 @@ void respond_body(struct api_request *rq, int status, const char *content_type, 
 	http_respond_blobs(rq->x, status, content_type, all, n + 2);
 	blob_unref(all[0]);
 	blob_unref(all[n + 1]);
+}
+
+bool respond_may_stream(const struct api_request *rq)
+{
+	return rq->x && !(rq->audit && audit_has_bodies(rq)) &&
+	       !respond_gzip_wanted(rq, GZIP_MIN + 1);
+}
+
+void respond_stream(struct api_request *rq, int status, const char *content_type)
+{
+	respond_warnings(rq);
+	http_respond_stream(rq->x, status, content_type);
 }
 
 void respond_json(struct api_request *rq, int status, const struct json *doc)

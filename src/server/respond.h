@@ -25,5 +25,8 @@ void respond_text(struct api_request *rq, int status, const char *content_type, 
 /* A body in pieces between two short ones. */
 void respond_body(struct api_request *rq, int status, const char *content_type, struct str head,
 		  struct body *body, struct str tail);
+/* A body that is written as it is made, with http_body_write; only when respond_may_stream. */
+bool respond_may_stream(const struct api_request *rq);
+void respond_stream(struct api_request *rq, int status, const char *content_type);
 /* Sends e as a Status; takes e. */
 void respond_error(struct api_request *rq, struct err *e);

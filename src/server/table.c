@@ -202,7 +202,7 @@ struct json *table_metadata(const struct table_view *t, struct json *tree)
 	return p;
 }
 
-void table_add(const struct table_view *t, struct json *table, struct json *tree)
+struct json *table_row(const struct table_view *t, struct json *tree)
 {
 	struct json *row = json_object(t->arena);
 	struct json *cells = json_sub_array(t->arena, row, "cells");
@@ -216,7 +216,12 @@ void table_add(const struct table_view *t, struct json *table, struct json *tree
 	else
 		obj = table_metadata(t, tree);
 	json_set(t->arena, row, "object", obj);
-	json_push(json_get(table, "rows"), row);
+	return row;
+}
+
+void table_add(const struct table_view *t, struct json *table, struct json *tree)
+{
+	json_push(json_get(table, "rows"), table_row(t, tree));
 }
 
 struct json *table_of_one(struct api_request *rq, struct json *tree)

@@ -24,6 +24,7 @@ struct table_view table_view(const struct api_request *rq, struct arena *a);
 /* An empty Table. */
 struct json *table_new(const struct table_view *t, struct str rv);
 /* Takes tree, which has kind and apiVersion. */
+struct json *table_row(const struct table_view *t, struct json *tree);
 void table_add(const struct table_view *t, struct json *table, struct json *tree);
 struct json *table_metadata(const struct table_view *t, struct json *tree);
 

@@ -257,13 +257,17 @@ static struct err *list_run(struct lister *l, const struct store_list_opts *opts
 			    bool (*fn)(const struct obj *o, void *ctx), void *ctx,
 			    struct store_list_result *ret)
 {
-	size_t taken = 0;
+	size_t taken = 0, bytes = 0;
 	uint64_t passed = 0;
 
 	lister_start(l);
 	while (lister_next(l)) {
 		bool ok;
 
+		if (opts->bytes && bytes >= opts->bytes) {
+			ret->more = true;
+			break;
+		}
 		if (opts->limit && taken == opts->limit) {
 			ret->more = true;
 			ret->remaining = list_remaining(l, opts, passed);
@@ -271,6 +275,7 @@ static struct err *list_run(struct lister *l, const struct store_list_opts *opts
 		}
 		TRY(list_one(l, opts, fn, ctx, &ok));
 		taken += ok;
+		bytes += ok ? l->bytes.n : 0;
 		passed++;
 	}
 	return !l->rc || l->rc == MDB_NOTFOUND ? NULL : lmdb_err(l->m, l->rc, "list");

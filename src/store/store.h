@@ -57,6 +57,7 @@ struct store_list_opts {
 	struct str after_ns, after_name; /* continue after this key (both empty: from the start) */
 	struct rev at;                   /* 0: now; EXPIRED when out of history */
 	size_t limit;                    /* objects accepted by fn at most; 0: no limit */
+	size_t bytes; /* stop after accepted objects of so many bytes; 0: no limit */
 	/* fn gets objects that it must not reference, only copy: a list that writes them out is
 	 * spared a copy of each. */
 	bool borrowed;
@@ -66,8 +67,8 @@ struct store_list_opts {
 
 struct store_list_result {
 	struct rev rev;     /* of the snapshot */
-	bool more;          /* the limit cut it */
-	uint64_t remaining; /* objects after the cut, all of them (selectors do not count) */
+	bool more;          /* the limit cut it, or bytes */
+	uint64_t remaining; /* objects after the limit, all of them (selectors do not count) */
 };
 
 /*

@@ -292,6 +292,12 @@ FIBER_TEST(lists_and_pages)
 		 &t);
 	assert_str(buf_str(&t.b), "b/x=1 ");
 	assert_false(r.more);
+	r = list(s, (struct store_list_opts){ .bytes = 1 }, &t);
+	assert_str(buf_str(&t.b), "a/x=3 ");
+	assert_true(r.more);
+	r = list(s, (struct store_list_opts){ .bytes = 1 << 20 }, &t);
+	assert_str(buf_str(&t.b), "a/x=3 a/y=2 a-b/z=4 b/x=1 ");
+	assert_false(r.more);
 	t.keep = keep_odd;
 	list(s, (struct store_list_opts){ .limit = 2 }, &t);
 	assert_str(buf_str(&t.b), "a/x=3 b/x=1 ");

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists: pages, revisions, selectors, Tables and metadata alone."""
+import json
+
 import pytest
 
 from samples import CM, cms, pod, pods, status
@@ -143,3 +145,44 @@ def test_partial_metadata(api, ns):
     assert l["items"][0]["metadata"]["name"] == "cm"
     status(api.get(cms(ns), headers=one), 406, "NotAcceptable")
     status(api.get(cms(ns, "cm"), headers=many), 406, "NotAcceptable")
+
+
+def big(i):
+    return {"metadata": {"name": f"big-{i:02}", "labels": {"i": str(i)}}, "data": {"x": "y" * 400000}}
+
+
+def test_large_list_is_of_one_revision(api, ns):
+    """A list that is sent as it is read shows one moment, whatever its reader's pace."""
+    n = 40
+    for i in range(n):
+        api.ok("POST", cms(ns), big(i))
+    c = api.connect(timeout=30)
+    c.request("GET", cms(ns))
+    r = c.getresponse()
+    head = r.read(1000)  # the rest waits for us: 16 MB are more than all buffers on the way
+    api.ok("POST", cms(ns), {"metadata": {"name": "big-38x"}})
+    api.ok("DELETE", cms(ns, "big-39"))
+    api.ok("PATCH", cms(ns, "big-37"), {"metadata": {"labels": {"i": "new"}}},
+           headers={"Content-Type": "application/merge-patch+json"})
+    l = json.loads(head + r.read())
+    c.close()
+    assert [i["metadata"]["labels"]["i"] for i in l["items"]] == [str(i) for i in range(n)]
+    assert all(len(i["data"]["x"]) == 400000 for i in l["items"])
+    assert "continue" not in l["metadata"] and "remainingItemCount" not in l["metadata"]
+    after = api.ok("GET", cms(ns))
+    assert int(after["metadata"]["resourceVersion"]) > int(l["metadata"]["resourceVersion"])
+    assert [i["metadata"]["name"] for i in after["items"]][-2:] == ["big-38", "big-38x"]
+
+
+def test_large_table_and_metadata(api, ns):
+    for i in range(4):
+        api.ok("POST", cms(ns), big(i))
+    names = [f"big-{i:02}" for i in range(4)]
+    t = api.ok("GET", cms(ns), headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
+    assert list(t) == ["kind", "apiVersion", "metadata", "columnDefinitions", "rows"]
+    assert [r["cells"][:2] for r in t["rows"]] == [[n, 1] for n in names]
+    assert t["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+    m = api.ok("GET", cms(ns), headers={
+        "Accept": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"})
+    assert (m["kind"], [i["metadata"]["name"] for i in m["items"]]) == ("PartialObjectMetadataList", names)
+    assert all("data" not in i for i in m["items"])
