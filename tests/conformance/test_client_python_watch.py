@@ -77,7 +77,9 @@ def test_bookmarks_are_passed_on(core, ns):
 
 
 def test_selections(core, ns):
-    w = watch.Watch().stream(core.list_namespaced_config_map, ns, label_selector="in=yes", timeout_seconds=20)
+    rv = core.list_namespaced_config_map(ns).metadata.resource_version
+    w = watch.Watch().stream(core.list_namespaced_config_map, ns, label_selector="in=yes", resource_version=rv,
+                             timeout_seconds=20)
     core.create_namespaced_config_map(ns, cm("other"))
     core.create_namespaced_config_map(ns, cm("a", {"in": "yes"}))
     core.patch_namespaced_config_map("a", ns, {"metadata": {"labels": {"in": "no"}}})
@@ -94,9 +96,9 @@ def test_selections(core, ns):
 def test_pods_by_phase(core, ns):
     """A selectable field takes an object in and out of the selection as a label does."""
     pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
-    core.create_namespaced_pod(ns, pod)
+    rv = core.create_namespaced_pod(ns, pod).metadata.resource_version
     w = watch.Watch().stream(core.list_namespaced_pod, ns, field_selector="status.phase=Running",
-                             timeout_seconds=20)
+                             resource_version=rv, timeout_seconds=20)
     core.patch_namespaced_pod_status("p", ns, {"status": {"phase": "Running"}})
     core.patch_namespaced_pod_status("p", ns, {"status": {"phase": "Succeeded"}})
     seen = []
@@ -114,7 +116,7 @@ def test_dynamic(api, ns):
     maps.create(body={"metadata": {"name": "a"}}, namespace=ns)
     seen = []
     w = watch.Watch()
-    for e in maps.watch(namespace=ns, name="a", timeout=20, watcher=w):
+    for e in maps.watch(namespace=ns, field_selector="metadata.name=a", timeout=20, watcher=w):
         seen.append((e["type"], e["object"].metadata.name))
         if e["type"] == "ADDED":
             maps.create(body={"metadata": {"name": "b"}}, namespace=ns)
