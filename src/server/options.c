@@ -29,6 +29,18 @@ static bool query_bool(const struct api_request *rq, const char *name)
 	return rq->http && http_query_true(&rq->http->query, name);
 }
 
+/* Why Go's strconv would not read it. */
+static const char *query_number_why(struct str s, bool with_sign)
+{
+	if (with_sign && s.n > 1 && s.p[0] == '-')
+		s = str_skip(s, 1);
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return "invalid syntax";
+	}
+	return "value out of range";
+}
+
 /* 0 when absent. */
 static struct err *query_int(const struct api_request *rq, const char *name, int64_t *ret)
 {
@@ -37,8 +49,8 @@ static struct err *query_int(const struct api_request *rq, const char *name, int
 	*ret = 0;
 	if (!s.n || str_to_i64(s, ret))
 		return NULL;
-	return err_new(ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax",
-		       STR_ARG(s));
+	return err_new(ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"" STR_FMT "\": %s", STR_ARG(s),
+		       query_number_why(s, true));
 }
 
 static struct err *options_invalid(struct err *e, const char *kind)
@@ -227,6 +239,10 @@ static void options_check_match(struct api_request *rq, struct str match, struct
 	if (!watch && o->send_initial_set)
 		cause_forbidden(e, STR("sendInitialEvents"),
 				"sendInitialEvents is forbidden for list");
+	/* a watch from "" or "0" is one that asks for its initial events */
+	if (watch && !str_empty(o->cont) && (!str_empty(match) || !o->rv))
+		cause_forbidden(e, f,
+				"resourceVersionMatch is forbidden when continue is provided");
 	if (str_empty(match))
 		return;
 	if (watch && !o->send_initial_set)
@@ -253,24 +269,26 @@ static void options_check_match(struct api_request *rq, struct str match, struct
 static struct err *options_rv(struct api_request *rq)
 {
 	struct api_options *o = &rq->opt;
+	const char *why;
 
 	o->rv_text = query(rq, "resourceVersion");
 	if (str_empty(o->rv_text) || str_to_u64(o->rv_text, &o->rv))
 		return NULL;
+	why = query_number_why(o->rv_text, false);
 	if (rq->verb & (VERB_LIST | VERB_DELETECOLLECTION))
 		return err_new(
 			ERR_BAD_REQUEST,
 			"invalid resource version: resourceVersion: Invalid value: \"" STR_FMT
-			"\": strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
-			STR_ARG(o->rv_text), STR_ARG(o->rv_text));
-	return err_new(ERR_UNKNOWN, "%sstrconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
+			"\": strconv.ParseUint: parsing \"" STR_FMT "\": %s",
+			STR_ARG(o->rv_text), STR_ARG(o->rv_text), why);
+	return err_new(ERR_UNKNOWN, "%sstrconv.ParseUint: parsing \"" STR_FMT "\": %s",
 		       rq->verb != VERB_WATCH
 			       ? ""
 			       : arena_fmt(rq->arena,
 					   "resourceVersion: Invalid value: \"" STR_FMT "\": ",
 					   STR_ARG(o->rv_text))
 					 .p,
-		       STR_ARG(o->rv_text));
+		       STR_ARG(o->rv_text), why);
 }
 
 static struct err *options_list(struct api_request *rq)
@@ -285,7 +303,7 @@ static struct err *options_list(struct api_request *rq)
 	TRY(query_int(rq, "limit", &n));
 	o->limit = MAX(n, (int64_t)0);
 	TRY(query_int(rq, "timeoutSeconds", &n));
-	o->timeout_s = MAX(n, (int64_t)0);
+	o->timeout_s = n;
 	o->bookmarks = query_bool(rq, "allowWatchBookmarks");
 	o->send_initial_set = query(rq, "sendInitialEvents").p;
 	o->send_initial = query_bool(rq, "sendInitialEvents");

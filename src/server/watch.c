@@ -56,6 +56,7 @@ struct encoded {
 	const struct resource_version *v;
 	enum output_form form;
 	enum include_object include;
+	bool columns;
 	struct blob *blob;
 };
 
@@ -105,7 +106,8 @@ struct watcher {
 	struct str form_version;
 	struct rev seen;
 	bool bookmarks, feeding, paused, ending, closed, busy;
-	bool outdated; /* its resource changed while busy */
+	bool columns_sent; /* of a table: they come with the first event alone */
+	bool outdated;     /* its resource changed while busy */
 	struct list pending;
 	size_t n_pending;
 	struct waitq drained; /* the fiber that sends the initial state */
@@ -127,7 +129,8 @@ static struct encoded *encoded_find(struct watch_cache *wc, const struct encoded
 		struct encoded *e = &wc->ring[(wc->next + ENCODED_N - 1 - i) % ENCODED_N];
 
 		if (e->obj == want->obj && e->rev.n == want->rev.n && e->type == want->type &&
-		    e->v == want->v && e->form == want->form && e->include == want->include)
+		    e->v == want->v && e->form == want->form && e->include == want->include &&
+		    e->columns == want->columns)
 			return e;
 		if (!e->obj)
 			return NULL;
@@ -140,20 +143,30 @@ static struct blob *blob_of(const struct buf *b)
 	return blob_from(buf_str(b));
 }
 
+/* An object in the form that the watch asks for. */
+static struct json *watch_form(struct watcher *w, struct arena *a, struct json *tree)
+{
+	struct table_view view = { a, w->res, w->v, w->form_version, (int)w->include };
+	struct json *doc;
+
+	if (w->form == OUTPUT_PLAIN)
+		return tree;
+	if (w->form == OUTPUT_METADATA)
+		return table_metadata(&view, tree);
+	doc = table_new(&view, meta_rv(tree));
+	table_add(&view, doc, tree);
+	if (w->columns_sent)
+		json_set(a, doc, "columnDefinitions", json_null(a));
+	return doc;
+}
+
 static struct err *watch_encode_tree(struct watcher *w, struct buf *b, const struct obj *o)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	struct table_view view = { a, w->res, w->v, w->form_version, (int)w->include };
-	struct json *tree = NULL, *doc;
+	struct json *tree = NULL;
 
 	TRY(object_tree_v(w->server->registry, a, w->res, w->v, o, &tree));
-	if (w->form == OUTPUT_TABLE) {
-		doc = table_new(&view, meta_rv(tree));
-		table_add(&view, doc, tree);
-	} else {
-		doc = table_metadata(&view, tree);
-	}
-	json_write(b, doc);
+	json_write(b, watch_form(w, a, tree));
 	return NULL;
 }
 
@@ -183,7 +196,7 @@ static struct err *watch_blob(struct watcher *w, enum watch_type type, const str
 			      struct rev rev, struct blob **ret)
 {
 	struct watch_cache *wc = w->server->watches;
-	struct encoded want = { o, rev, type, w->v, w->form, w->include, NULL };
+	struct encoded want = { o, rev, type, w->v, w->form, w->include, w->columns_sent, NULL };
 	struct encoded *e = encoded_find(wc, &want);
 
 	if (!e) {
@@ -218,7 +231,7 @@ static void watch_send_error(struct watcher *w, struct err *e)
 	json_write(&b, status_from_err(a, e));
 	buf_addz(&b, "}\n");
 	err_free(e);
-	if (!w->closed)
+	if (!w->closed && !w->ending)
 		http_push_write(&w->push, buf_str(&b));
 	watch_end(w);
 }
@@ -229,27 +242,16 @@ static void watch_send_bookmark(struct watcher *w, bool initial_end)
 	_cleanup_buf_ struct buf b = { 0 };
 	struct json *o = json_object(a), *meta;
 
-	if (w->form == OUTPUT_TABLE) {
-		json_set_str(a, o, "kind", STR("Table"));
-		json_set_str(a, o, "apiVersion", STR("meta.k8s.io/v1"));
-	} else if (w->form == OUTPUT_METADATA) {
-		json_set_str(a, o, "kind", STR("PartialObjectMetadata"));
-		json_set_str(a, o, "apiVersion", STR("meta.k8s.io/v1"));
-	} else {
-		json_set_str(a, o, "kind", w->res->kind);
-		json_set_str(a, o, "apiVersion", resource_api_version(a, w->res, w->v));
-	}
+	json_set_str(a, o, "kind", w->res->kind);
+	json_set_str(a, o, "apiVersion", resource_api_version(a, w->res, w->v));
 	meta = json_sub(a, o, "metadata");
 	json_set(a, meta, "resourceVersion", json_strf(a, "%llu", (unsigned long long)w->seen.n));
 	if (initial_end)
 		meta_set_annotation(a, o, "k8s.io/initial-events-end", STR("true"));
-	if (w->form == OUTPUT_TABLE) {
-		json_sub_array(a, o, "columnDefinitions");
-		json_sub_array(a, o, "rows");
-	}
 	buf_addz(&b, "{\"type\":\"BOOKMARK\",\"object\":");
-	json_write(&b, o);
+	json_write(&b, watch_form(w, a, o));
 	buf_addz(&b, "}\n");
+	w->columns_sent = true;
 	http_push_write(&w->push, buf_str(&b));
 }
 
@@ -265,6 +267,7 @@ static bool watch_send(struct watcher *w, enum watch_type type, const struct obj
 		return false;
 	}
 	++*w->counter;
+	w->columns_sent = true;
 	room = http_push_blob(&w->push, b);
 	blob_unref(b);
 	return room;
@@ -558,7 +561,7 @@ static void watch_start_timers(struct watcher *w, int64_t seconds)
 
 	if (!seconds)
 		seconds = WATCH_MIN_S + (int64_t)rand_below(WATCH_MIN_S);
-	timer_start(l, &w->timeout, seconds * 1000);
+	timer_start(l, &w->timeout, MIN(MAX(seconds, (int64_t)0), (int64_t)INT32_MAX) * 1000);
 	if (!w->bookmarks)
 		return;
 	timer_start(l, &w->bookmark, WATCH_BOOKMARK_MS);
@@ -757,13 +760,13 @@ struct err *serve_watch(struct api_request *rq)
 	struct err *e = NULL;
 	bool initial = watch_wants_initial(rq);
 
-	/* as a list would: the state must be at least as new as asked for */
-	if (initial && rq->opt.rv)
-		TRY(engine_wait_rv(rq, rq->opt.rv));
 	TRY(watch_new(rq, &w));
 	http_respond_push(rq->x, 200, "application/json", &w->push, WATCH_QUEUE_BYTES);
 	watch_start_timers(w, rq->opt.timeout_s);
-	if (initial)
+	/* as a list would: the state must be at least as new as asked for */
+	if (initial && rq->opt.rv)
+		e = engine_wait_rv(rq, rq->opt.rv);
+	if (!e && initial)
 		e = watch_initial(w);
 	else if (!rq->opt.rv)
 		w->seen = store_rev(rq->server->store);
