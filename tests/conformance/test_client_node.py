@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from conftest import ROOT, Server
+from apiserver import ROOT, Server
+from samples import cms
 
 sys.path.insert(0, str(ROOT / "tests" / "clients"))
 import nodejs  # noqa: E402
@@ -18,10 +19,6 @@ WIDGETS = {"metadata": {"name": "jswidgets.ex.io"}, "spec": {
     "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
         "type": "object", "properties": {"spec": {"type": "object", "properties": {
             "color": {"type": "string"}, "size": {"type": "integer", "default": 1}}}}}}}]}}
-
-
-def cms(ns, name=""):
-    return f"/api/v1/namespaces/{ns}/configmaps" + (f"/{name}" if name else "")
 
 
 def create(server, ns, name, labels=None, **data):

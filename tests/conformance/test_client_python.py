@@ -14,7 +14,7 @@ from kubernetes.config.incluster_config import InClusterConfigLoader
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic import exceptions as dyn
 
-from conftest import ROOT
+from apiserver import ROOT
 
 TEMPLATE = {"metadata": {"labels": {"a": "b"}},
             "spec": {"containers": [{"name": "c", "image": "busybox:1"}]}}

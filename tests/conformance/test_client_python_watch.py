@@ -9,7 +9,7 @@ from kubernetes import client, config, watch
 from kubernetes.client.rest import ApiException
 from kubernetes.dynamic import DynamicClient
 
-from conftest import Server
+from apiserver import Server
 
 
 def core_of(server):

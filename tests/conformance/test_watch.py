@@ -2,9 +2,7 @@
 """Watches, as upstream's server answers them."""
 import pytest
 
-
-def cms(ns, name=""):
-    return f"/api/v1/namespaces/{ns}/configmaps" + (f"/{name}" if name else "")
+from samples import cms
 
 
 def create(api, ns, name, **more):
