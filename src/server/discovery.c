@@ -15,9 +15,10 @@
 #include "server/respond.h"
 #include "server/server.h"
 #include "json/json.h"
+#include "json/yaml.h"
 
 #define DISCOVERY_MAX_PATHS 1024
-#define AGGREGATED_TYPE     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+#define AGGREGATED_FORM     ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 /* How one resource is shown. Custom ones list their verbs in an order of their own, as upstream's
  * do. */
@@ -470,111 +471,85 @@ static struct json *discovery_aggregated(struct apiserver *s, struct arena *a, b
 
 static struct err *discovery_serve_aggregated(struct api_request *rq, bool core)
 {
-	struct arena *a = rq->arena;
-	struct str body =
-		arena_cat(a, json_text(a, discovery_aggregated(rq->server, a, core)), STR("\n"));
-	struct str etag = arena_fmt(a, "\"" STR_FMT "\"", STR_ARG(sha512_hex_upper(a, body)));
+	struct json *doc = discovery_aggregated(rq->server, rq->arena, core);
+	bool yaml = rq->out.media == MEDIA_YAML;
+	const char *type =
+		yaml ? "application/yaml" AGGREGATED_FORM : "application/json" AGGREGATED_FORM;
+	_cleanup_buf_ struct buf b = { 0 };
+	struct str etag;
 
+	if (yaml)
+		yaml_write(&b, doc);
+	else
+		json_write(&b, doc);
+	if (!yaml)
+		buf_addc(&b, '\n');
+	etag = arena_fmt(rq->arena, "\"" STR_FMT "\"",
+			 STR_ARG(sha512_hex_upper(rq->arena, buf_str(&b))));
 	http_set_header(rq->x, "Vary", STR("Accept"));
 	http_set_header(rq->x, "Cache-Control", STR("public"));
 	http_set_header(rq->x, "ETag", etag);
 	if (str_eq(http_headers_find(&rq->http->headers, "if-none-match"), etag))
-		respond_text(rq, 304, AGGREGATED_TYPE, STR_EMPTY);
+		respond_text(rq, 304, type, STR_EMPTY);
 	else
-		respond_text(rq, 200, AGGREGATED_TYPE, body);
+		respond_text(rq, 200, type, buf_str(&b));
 	return NULL;
-}
-
-/* ---- negotiation */
-
-enum discovery_form { FORM_NONE, FORM_LEGACY, FORM_AGGREGATED };
-
-static enum discovery_form discovery_clause(struct str clause)
-{
-	struct str type, param;
-	bool group = false, v2 = false, as = false, any = false;
-
-	str_cut(&clause, ';', &type);
-	type = str_trim(type);
-	if (!str_eqz(type, "application/json") && !str_eqz(type, "*/*"))
-		return FORM_NONE;
-	while (str_split_next(&clause, ';', &param)) {
-		param = str_trim(param);
-		if (str_eqz(param, "g=apidiscovery.k8s.io"))
-			group = true;
-		else if (str_eqz(param, "v=v2"))
-			v2 = true;
-		else if (str_eqz(param, "as=APIGroupDiscoveryList"))
-			as = true;
-		else if (!str_has_prefix(param, STR("g=")) && !str_has_prefix(param, STR("v=")) &&
-			 !str_has_prefix(param, STR("as=")))
-			continue; /* q=, profile= */
-		any = true;
-	}
-	if (!any)
-		return FORM_LEGACY;
-	return group && v2 && as ? FORM_AGGREGATED : FORM_NONE;
-}
-
-static enum discovery_form discovery_form(const struct api_request *rq)
-{
-	struct str accept = http_headers_find(&rq->http->headers, "accept"), clause;
-
-	if (!accept.n)
-		return FORM_LEGACY;
-	while (str_split_next(&accept, ',', &clause)) {
-		enum discovery_form f = discovery_clause(clause);
-
-		if (f != FORM_NONE)
-			return f;
-	}
-	return FORM_NONE;
-}
-
-static struct err *discovery_not_acceptable(void)
-{
-	return err_new(ERR_NOT_ACCEPTABLE, "only the following media types are accepted: "
-					   "application/json, application/yaml, "
-					   "application/vnd.kubernetes.protobuf");
 }
 
 /* ---- paths */
 
-static struct err *discovery_handle(struct path_handler *h UNUSED, struct api_request *rq)
+static struct err *discovery_not_found(struct api_request *rq)
 {
-	struct str rest = str_skip(rq->path, 1), root, group, version;
-	bool core;
-
-	if (!str_eqz(rq->http->method, "GET"))
-		return error_bad_method();
-	str_cut(&rest, '/', &root);
-	core = str_eqz(root, "api");
-	if (!core && !str_eqz(root, "apis")) {
-		respond_plain_error(rq, 404, STR("404 page not found"));
-		return NULL;
-	}
-	group = STR_EMPTY;
-	if (!core)
-		str_cut(&rest, '/', &group);
-	str_cut(&rest, '/', &version);
-	if (!group.n && !version.n) {
-		switch (discovery_form(rq)) {
-		case FORM_AGGREGATED:
-			return discovery_serve_aggregated(rq, core);
-		case FORM_LEGACY:
-			return core ? discovery_serve_core(rq) : discovery_serve_groups(rq);
-		case FORM_NONE:
-			return discovery_not_acceptable();
-		}
-	}
-	if (!version.n)
-		return discovery_serve_group(rq, group);
-	if (registry_has_version(rq->server->registry, group, version) && !rest.n)
-		return discovery_serve_resources(rq, group, version);
-	if (registry_has_group(rq->server->registry, group))
-		return error_no_path();
 	respond_plain_error(rq, 404, STR("404 page not found"));
 	return NULL;
+}
+
+/* "/api", "/apis". Upstream's list of groups takes any method. */
+static struct err *discovery_serve_root(struct api_request *rq, bool core)
+{
+	bool aggregated = false;
+
+	if (core && !str_eqz(rq->http->method, "GET"))
+		return error_bad_method();
+	TRY(negotiate_discovery(rq, core, &aggregated));
+	if (aggregated)
+		return discovery_serve_aggregated(rq, core);
+	return core ? discovery_serve_core(rq) : discovery_serve_groups(rq);
+}
+
+static struct err *discovery_serve_version(struct api_request *rq, struct str group,
+					   struct str version, struct str rest)
+{
+	struct registry *r = rq->server->registry;
+
+	if (rest.n || !registry_has_version(r, group, version))
+		return registry_has_group(r, group) ? error_no_path() : discovery_not_found(rq);
+	if (!str_eqz(rq->http->method, "GET"))
+		return error_bad_method();
+	TRY(negotiate_discovery(rq, true, NULL));
+	return discovery_serve_resources(rq, group, version);
+}
+
+static struct err *discovery_handle(struct path_handler *h UNUSED, struct api_request *rq)
+{
+	struct str rest = str_skip(rq->path, 1), root, group = STR_EMPTY, version;
+	bool core;
+
+	str_cut(&rest, '/', &root);
+	core = str_eqz(root, "api");
+	if (!core && !str_eqz(root, "apis"))
+		return discovery_not_found(rq);
+	if (!rest.n)
+		return discovery_serve_root(rq, core);
+	if (!core)
+		str_cut(&rest, '/', &group);
+	if (!core && !group.n)
+		return discovery_not_found(rq);
+	str_cut(&rest, '/', &version);
+	if (version.n)
+		return discovery_serve_version(rq, group, version, rest);
+	TRY(negotiate_discovery(rq, false, NULL));
+	return discovery_serve_group(rq, group);
 }
 
 static int discovery_by_text(const void *x, const void *y)
@@ -622,6 +597,7 @@ struct err *discovery_init(struct apiserver *s)
 {
 	static struct path_handler handlers[] = {
 		{ .path = "/", .handle = discovery_root },
+		{ .path = "/index.html", .handle = discovery_root },
 		{ .path = "/apis*", .handle = discovery_handle },
 		{ .path = "/api*", .handle = discovery_handle },
 	};

@@ -49,25 +49,29 @@ static struct err *handler_text_404(struct api_request *rq)
 	return NULL;
 }
 
-static bool path_fits(const char *pattern, struct str path)
+static bool path_fits(const struct path_handler *h, struct str path)
 {
-	struct str p = str_from(pattern);
+	struct str p = str_from(h->path);
 
 	if (str_strip_suffix(&p, STR("*")))
 		return str_has_prefix(path, p);
+	if (h->type && path.n > 1)
+		str_strip_suffix(&path, STR("/"));
 	return str_eq(p, path);
 }
 
 static struct err *handler_path(struct api_request *rq)
 {
 	struct path_handler *h;
-	struct str path = rq->path;
 
-	if (path.n > 1 && path.p[path.n - 1] == '/')
-		path.n--;
 	list_for_each(h, &rq->server->paths, link) {
-		if (path_fits(h->path, path))
-			return h->handle(h, rq);
+		if (!path_fits(h, rq->path))
+			continue;
+		if (h->type && !str_eqz(rq->http->method, "GET"))
+			return error_bad_method();
+		if (h->type)
+			TRY(negotiate_route(rq, h->type));
+		return h->handle(h, rq);
 	}
 	if (!str_empty(rq->group) && registry_has_group(rq->server->registry, rq->group))
 		return error_no_path();

@@ -131,6 +131,8 @@ static struct err *health_handle(struct path_handler *h UNUSED, struct api_reque
 			name = endpoints[i].path;
 		}
 	}
+	if (str_has_suffix(rq->path, STR("/")))
+		at = 0;
 	if (at && str_empty(rest)) {
 		health_all(rq, name, at);
 		return NULL;
@@ -139,7 +141,7 @@ static struct err *health_handle(struct path_handler *h UNUSED, struct api_reque
 		if (!(checks[i].endpoints & at) || !str_eqz(rest, checks[i].name))
 			continue;
 		if (checks[i].ok(rq->server))
-			health_text(rq, 200, STR("ok"));
+			respond_text(rq, 200, "text/plain; charset=utf-8", STR("ok"));
 		else
 			health_text(rq, 500,
 				    arena_fmt(rq->arena, "internal server error: %s check failed\n",
@@ -231,13 +233,15 @@ static struct err *jwks_handle(struct path_handler *h UNUSED, struct api_request
 }
 
 static struct path_handler handlers[] = {
-	{ .path = "/version", .handle = version_handle },
+	{ .path = "/version", .type = "application/json", .handle = version_handle },
 	{ .path = "/healthz*", .handle = health_handle },
 	{ .path = "/livez*", .handle = health_handle },
 	{ .path = "/readyz*", .handle = health_handle },
 	{ .path = "/metrics/slis", .handle = slis_handle },
-	{ .path = "/.well-known/openid-configuration", .handle = issuer_handle },
-	{ .path = "/openid/v1/jwks", .handle = jwks_handle },
+	{ .path = "/.well-known/openid-configuration",
+	  .type = "application/json",
+	  .handle = issuer_handle },
+	{ .path = "/openid/v1/jwks", .type = "application/jwk-set+json", .handle = jwks_handle },
 };
 
 void health_init(struct apiserver *s)

@@ -1,53 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The Accept header: media type, and the form (Table, PartialObjectMetadata) of the answer. Clauses
- * are tried in their order; the first one we can serve wins. Protobuf is not spoken: clients that
- * prefer it always offer JSON after it.
+ * The answer's media type and its form (Table, PartialObjectMetadata): the first of what the client
+ * accepts that we can serve. Protobuf is not spoken: clients that prefer it always offer JSON after
+ * it.
  */
 
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/accept.h"
 #include "server/request.h"
-
-struct accept_clause {
-	struct str type, as, group, version;
-	bool pretty, refused;
-};
-
-static struct accept_clause accept_parse(struct str text)
-{
-	struct accept_clause c = { 0 };
-	struct str param;
-
-	str_cut(&text, ';', &c.type);
-	c.type = str_trim(c.type);
-	while (str_split_next(&text, ';', &param)) {
-		struct str val = str_trim(param), key;
-
-		str_cut(&val, '=', &key);
-		key = str_trim(key);
-		val = str_trim(val);
-		if (str_eqz(key, "as"))
-			c.as = val;
-		else if (str_eqz(key, "g"))
-			c.group = val;
-		else if (str_eqz(key, "v"))
-			c.version = val;
-		else if (str_eqz(key, "pretty"))
-			c.pretty = str_eqz(val, "1") || str_eqz(val, "true");
-		else if (str_eqz(key, "q"))
-			c.refused = str_eqz(val, "0") || str_eqz(val, "0.0");
-	}
-	return c;
-}
 
 static bool accept_form(const struct accept_clause *c, enum output_form *ret)
 {
 	if (str_empty(c->as)) {
 		*ret = OUTPUT_PLAIN;
-		return str_empty(c->group) && str_empty(c->version);
+		return accept_is_plain(c);
 	}
 	if (!str_eqz(c->group, "meta.k8s.io") ||
 	    (!str_eqz(c->version, "v1") && !str_eqz(c->version, "v1beta1")))
@@ -132,32 +101,88 @@ static struct err *negotiate_refuse(const struct api_request *rq, bool typed)
 					   "application/json, application/yaml");
 }
 
+static size_t negotiate_clauses(const struct api_request *rq, struct accept_clause **ret)
+{
+	return accept_clauses(rq->arena, http_headers_find(&rq->http->headers, "accept"), ret);
+}
+
 struct err *negotiate(struct api_request *rq)
 {
-	struct str rest = http_headers_find(&rq->http->headers, "accept"), clause;
+	struct accept_clause *v = NULL;
+	size_t n = negotiate_clauses(rq, &v);
 	bool typed = false;
 
 	rq->out.pretty = negotiate_pretty(rq);
-	if (str_empty(str_trim(rest)))
-		return NULL;
-	while (str_split_next(&rest, ',', &clause)) {
-		struct accept_clause c = accept_parse(clause);
+	for (size_t i = 0; i < n; i++) {
 		enum output_form form;
 
-		if (c.refused || !accept_media(c.type, rq->verb == VERB_WATCH, &rq->out.media))
+		if (!accept_media(v[i].type, rq->verb == VERB_WATCH, &rq->out.media))
 			continue;
 		typed = true;
-		if (!accept_form(&c, &form) || (form != OUTPUT_PLAIN && !accept_transforms(rq)))
+		if (!accept_form(&v[i], &form) || (form != OUTPUT_PLAIN && !accept_transforms(rq)))
 			continue;
-		TRY(accept_check_list(rq, &c));
+		TRY(accept_check_list(rq, &v[i]));
 		rq->out.form = form;
-		rq->out.form_version = str_empty(c.version) ? STR("v1") : c.version;
-		rq->out.pretty |= c.pretty;
+		rq->out.form_version = str_empty(v[i].version) ? STR("v1") : v[i].version;
+		rq->out.pretty |= v[i].pretty;
 		return NULL;
 	}
 	rq->out.media = MEDIA_JSON;
 	/* streams have types of their own */
-	if (rq->subres && rq->subres->connect)
+	if (!n || (rq->subres && rq->subres->connect))
 		return NULL;
 	return negotiate_refuse(rq, typed);
+}
+
+/* ---- what is no resource */
+
+#define DOCUMENT_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+
+static struct err *negotiate_no_route(const char *types)
+{
+	return err_new(ERR_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: %s",
+		       types);
+}
+
+struct err *negotiate_route(struct api_request *rq, const char *type)
+{
+	struct accept_clause *v = NULL;
+	size_t n = negotiate_clauses(rq, &v);
+
+	return !n || accept_has(v, n, type) ? NULL : negotiate_no_route(type);
+}
+
+static bool accept_is_aggregated(const struct accept_clause *c)
+{
+	return str_eqz(c->as, "APIGroupDiscoveryList") &&
+	       str_eqz(c->group, "apidiscovery.k8s.io") && str_eqz(c->version, "v2");
+}
+
+struct err *negotiate_discovery(struct api_request *rq, bool route, bool *ret_aggregated)
+{
+	struct accept_clause *v = NULL;
+	size_t n = negotiate_clauses(rq, &v);
+
+	rq->out.pretty = negotiate_pretty(rq);
+	if (n && route && !accept_has(v, n, "application/json") &&
+	    !accept_has(v, n, "application/yaml") &&
+	    !accept_has(v, n, "application/vnd.kubernetes.protobuf"))
+		return negotiate_no_route(DOCUMENT_TYPES);
+	for (size_t i = 0; i < n; i++) {
+		bool aggregated = ret_aggregated && accept_is_aggregated(&v[i]);
+
+		if (!accept_media(v[i].type, false, &rq->out.media) &&
+		    !str_eqz(v[i].type, "application/*"))
+			continue;
+		if (!aggregated && !accept_is_plain(&v[i]))
+			continue;
+		if (aggregated)
+			*ret_aggregated = true;
+		rq->out.pretty |= v[i].pretty;
+		return NULL;
+	}
+	rq->out.media = MEDIA_JSON;
+	return n ? err_new(ERR_NOT_ACCEPTABLE,
+			   "only the following media types are accepted: " DOCUMENT_TYPES)
+		 : NULL;
 }

@@ -13,6 +13,7 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "io/http-server.h"
+#include "server/accept.h"
 #include "server/aggregate.h"
 #include "server/discovery.h"
 #include "server/openapi-internal.h"
@@ -56,6 +57,8 @@ static struct str openapi_hash(struct apiserver *s, struct arena *a, const struc
 
 /* ---- serving */
 
+#define OPENAPI_V3_PROTO "application/com.github.proto-openapi.spec.v3"
+
 static struct err *openapi_index(struct api_request *rq)
 {
 	struct arena *a = rq->arena;
@@ -74,14 +77,27 @@ static struct err *openapi_index(struct api_request *rq)
 		json_set_s(a, paths, str_skip(path, 1), entry);
 	}
 	aggregate_openapi_index(a, paths);
-	respond_text(rq, 200, "application/json", arena_cat(a, json_text(a, doc), STR("\n")));
+	/* upstream's type for it, whatever the client accepts */
+	respond_text(rq, 200, "text/plain; charset=utf-8",
+		     arena_cat(a, json_text(a, doc), STR("\n")));
 	return NULL;
 }
 
-static struct err *openapi_not_found(struct api_request *rq)
+static struct err *openapi_nothing(struct api_request *rq, int status)
 {
-	respond_text(rq, 404, "text/plain; charset=utf-8", STR_EMPTY);
+	http_respond(rq->x, status, NULL, STR_EMPTY);
 	return NULL;
+}
+
+/* Those who ask for protobuf alone are given JSON, and can read it. */
+static bool openapi_v3_acceptable(const struct api_request *rq)
+{
+	struct accept_clause *v = NULL;
+	size_t n = accept_clauses(rq->arena, http_headers_find(&rq->http->headers, "accept"), &v);
+
+	return !n || accept_has(v, n, "application/json") || accept_has(v, n, "application/*") ||
+	       accept_has(v, n, OPENAPI_V3_PROTO ".v1.0+protobuf") ||
+	       accept_has(v, n, OPENAPI_V3_PROTO "@v1.0+protobuf");
 }
 
 static struct err *openapi_v3(struct path_handler *h UNUSED, struct api_request *rq)
@@ -93,15 +109,18 @@ static struct err *openapi_v3(struct path_handler *h UNUSED, struct api_request 
 	bool served = false;
 	size_t n, i = 0;
 
-	if (!path.n || str_eqz(path, "/"))
+	if (!path.n)
 		return openapi_index(rq);
 	n = discovery_versions(rq->server, a, &gvs);
 	while (i < n && !str_eq(discovery_path(a, gvs[i]), path))
 		i++;
 	if (i == n) {
 		TRY(aggregate_openapi_serve(rq, str_skip(path, 1), &served));
-		return served ? NULL : openapi_not_found(rq);
+		return served ? NULL : openapi_nothing(rq, 404);
 	}
+	http_set_header(rq->x, "Vary", STR("Accept"));
+	if (!openapi_v3_acceptable(rq))
+		return openapi_nothing(rq, 406);
 	hash = openapi_hash(rq->server, a, &gvs[i]);
 	etag = arena_fmt(a, "\"" STR_FMT "\"", STR_ARG(hash));
 	want = http_query_find(&rq->http->query, "hash");
@@ -113,7 +132,6 @@ static struct err *openapi_v3(struct path_handler *h UNUSED, struct api_request 
 		return NULL;
 	}
 	http_set_header(rq->x, "ETag", etag);
-	http_set_header(rq->x, "Vary", STR("Accept"));
 	if (want.n)
 		http_set_header(rq->x, "Cache-Control", STR("public, immutable"));
 	if (str_eq(http_headers_find(&rq->http->headers, "if-none-match"), etag)) {
@@ -187,10 +205,8 @@ static struct err *openapi_v2(struct path_handler *h UNUSED, struct api_request 
 	bool proto;
 
 	http_set_header(rq->x, "Vary", STR("Accept-Encoding, Accept"));
-	if (!type) {
-		respond_text(rq, 406, "text/plain; charset=utf-8", STR_EMPTY);
-		return NULL;
-	}
+	if (!type)
+		return openapi_nothing(rq, 406);
 	proto = str_eqz(str_from(type), OPENAPI_V2_PROTO);
 	TRY(aggregate_openapi_v2(rq->arena, &others));
 	etag = openapi_v2_etag(rq, others, proto);

@@ -139,6 +139,14 @@ MUST_USE struct err *options_parse(struct api_request *rq);
 MUST_USE struct err *options_fields(struct arena *a, const struct resource_version *v,
 				    struct str text, struct selector **ret);
 MUST_USE struct err *negotiate(struct api_request *rq);
+/* A path that answers with one type only. */
+MUST_USE struct err *negotiate_route(struct api_request *rq, const char *type);
+/*
+ * Discovery: JSON or YAML. route: as upstream's router matches types, which knows no
+ * "application/" with any. ret_aggregated (NULL: not at this path) becomes true when the aggregated
+ * document is asked for.
+ */
+MUST_USE struct err *negotiate_discovery(struct api_request *rq, bool route, bool *ret_aggregated);
 /* Body to a tree with kind and apiVersion checked, pruned (by opt.field_validation) and defaulted.
  */
 MUST_USE SUSPENDS struct err *body_read(struct api_request *rq, struct str *ret,

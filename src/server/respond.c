@@ -228,6 +228,8 @@ static bool respond_wants_details(const struct err *e)
 	case 405:
 	case 422:
 		return true;
+	case 406:
+		return str_has_prefix(err_msg(e), STR("406:"));
 	case 415:
 		return str_has_prefix(err_msg(e), STR("415:"));
 	default:
@@ -247,8 +249,12 @@ void respond_error(struct api_request *rq, struct err *e)
 	if (code >= 500 && err_is(e, ERR_INTERNAL))
 		log_warn(NULL, "request failed", KV_STR("path", rq->path), KV_ERR(e));
 	status = status_from_err(rq->arena, e);
-	if (respond_wants_details(e))
+	if (respond_wants_details(e) && !json_get(status, "details")) {
+		/* the code is last */
+		json_delz(status, "code");
 		json_sub(rq->arena, status, "details");
+		json_set_int(rq->arena, status, "code", code);
+	}
 	if (retry > 0)
 		http_set_header(rq->x, "Retry-After", arena_fmt(rq->arena, "%d", retry));
 	if (rq->out.form != OUTPUT_PLAIN)

@@ -83,9 +83,14 @@ struct apiserver {
 	struct watch_cache *watches;
 };
 
-/* non-resource paths: "/openapi/v2", or with a trailing '*' everything below: "/openapi/v3*" */
+/*
+ * Non-resource paths: "/openapi/v2", or with a trailing '*' everything below: "/openapi/v3*". One
+ * with a type is a route as upstream has them: for GET alone, with or without a slash at its end,
+ * and for clients that accept this type.
+ */
 struct path_handler {
 	const char *path;
+	const char *type;
 	MUST_USE struct err *(*handle)(struct path_handler *h,
 				       struct api_request *rq); /* SUSPENDS */
 	/* private */

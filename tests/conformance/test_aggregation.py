@@ -10,8 +10,8 @@ import pytest
 
 import aggregated
 from aggregated import GROUP, SERVICE, V2, Extension, available, wait
+from apiserver import Server
 from certs import Authority, authority
-from conftest import Server
 
 APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
