@@ -452,6 +452,7 @@ struct schema_registry {
 	size_t n;
 	const struct schema **compiled;
 	struct schema_root *root;
+	const struct json **trees;
 };
 
 struct schema_registry *schema_registry_new(const struct schema_text *texts, size_t n)
@@ -461,6 +462,7 @@ struct schema_registry *schema_registry_new(const struct schema_text *texts, siz
 	r->texts = texts;
 	r->n = n;
 	r->compiled = mem_zalloc(n ? n : 1, sizeof(*r->compiled));
+	r->trees = mem_zalloc(n ? n : 1, sizeof(*r->trees));
 	r->root = schema_root_new(r, true);
 	return r;
 }
@@ -476,6 +478,7 @@ struct schema_registry *schema_registry_free(struct schema_registry *r)
 		return NULL;
 	arena_free(r->root->arena);
 	free(r->compiled);
+	free(r->trees);
 	free(r);
 	return NULL;
 }
@@ -526,6 +529,21 @@ struct str schema_registry_text(const struct schema_registry *r, struct str type
 	size_t i;
 
 	return schema_registry_index(r, type, &i) ? r->texts[i].json : STR_EMPTY;
+}
+
+const struct json *schema_registry_tree(struct schema_registry *r, struct str type)
+{
+	struct json *j = NULL;
+	struct err *e;
+	size_t i;
+
+	if (!schema_registry_index(r, type, &i))
+		return NULL;
+	if (r->trees[i])
+		return r->trees[i];
+	e = json_parse(r->root->arena, r->texts[i].json, &j);
+	ASSERT(!e);
+	return r->trees[i] = j;
 }
 
 /* ---- walking */

@@ -28,6 +28,8 @@ struct schema_registry *schema_registry_free(struct schema_registry *r);
 const struct schema *schema_registry_find(struct schema_registry *r, struct str type);
 /* Its JSON, with $refs as they are ("#/components/schemas/NAME"); empty when unknown. */
 struct str schema_registry_text(const struct schema_registry *r, struct str type);
+/* The same as a tree, which is kept; NULL when unknown. */
+const struct json *schema_registry_tree(struct schema_registry *r, struct str type);
 
 /*
  * A CRD's openAPIV3Schema; INVALID with causes below path when it is not structural. builtin gives

@@ -16,7 +16,6 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/err.h"
-#include "base/map.h"
 #include "json/json.h"
 
 #define DEPTH_MAX 48
@@ -33,8 +32,6 @@ struct field {
 struct decoder {
 	struct arena *a;
 	struct schema_registry *types;
-	/* parsed types, for this body */
-	struct map parsed;
 	int depth;
 };
 
@@ -98,22 +95,7 @@ static bool field_take(struct str *s, struct field *ret)
 /* the schema's side */
 static const struct json *type_find(struct decoder *d, struct str name)
 {
-	struct json *t = map_find(&d->parsed, name);
-	struct str text;
-	struct err *e;
-
-	if (t)
-		return t;
-	text = schema_registry_text(d->types, name);
-	if (str_empty(text))
-		return NULL;
-	e = json_parse(d->a, text, &t);
-	if (e) {
-		err_ignore(e, "the build embeds only what parses");
-		return NULL;
-	}
-	map_put(&d->parsed, name, t);
-	return t;
+	return schema_registry_tree(d->types, name);
 }
 
 /* Follows $ref; *ret_name is the type's last name ("Time"), or empty. */
@@ -562,7 +544,6 @@ struct err *protobuf_decode(struct arena *a, struct schema_registry *types, stru
 		e = schema ? message_decode(&d, schema, STR_EMPTY, raw, obj)
 			   : malformed("unknown type");
 	}
-	map_fini(&d.parsed);
 	*ret = obj;
 	return e;
 }
