@@ -10,6 +10,7 @@
  * Chunks double from 4 KB to 64 KB; what is larger than half a chunk gets one of its own.
  * The struct arena itself sits at the start of the first chunk.
  */
+#define ARENA_LEAST 256u
 #define ARENA_FIRST 4096u
 #define ARENA_MAX   65536u
 
@@ -39,16 +40,22 @@ static struct arena_chunk *arena_chunk_new(size_t data_size)
 	return c;
 }
 
-struct arena *arena_new(void)
+struct arena *arena_new_sized(size_t first)
 {
-	struct arena_chunk *c = arena_chunk_new(ARENA_FIRST - sizeof(*c));
+	struct arena_chunk *c = arena_chunk_new(first - sizeof(*c));
 	struct arena *a = (struct arena *)(void *)c->data;
 
+	PRE(first >= ARENA_LEAST);
 	a->chunks = c;
-	a->chunk_size = ARENA_FIRST;
+	a->chunk_size = first;
 	a->pos = c->data + ((sizeof(*a) + 15) & ~(size_t)15);
-	a->end = c->data + ARENA_FIRST - sizeof(*c);
+	a->end = c->data + first - sizeof(*c);
 	return a;
+}
+
+struct arena *arena_new(void)
+{
+	return arena_new_sized(ARENA_FIRST);
 }
 
 struct arena *arena_free(struct arena *a)

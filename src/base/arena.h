@@ -14,6 +14,8 @@ struct arena;
 
 /* lifecycle */
 struct arena *arena_new(void);
+/* For what is kept for long and small: its first chunk has so many bytes, at least 256. */
+struct arena *arena_new_sized(size_t first);
 struct arena *arena_free(struct arena *a);
 void arena_freep(struct arena **a);
 #define _cleanup_arena_ _cleanup_(arena_freep)

@@ -15,6 +15,7 @@
 #define IN_LIMIT          (64 * 1024) /* bytes the codec may leave behind */
 #define WRITE_STALL_MS    120000
 #define LINGER_MS         1000
+#define PEER_USUAL        512 /* bytes that are known of a client's certificate */
 #define LINGER_READ_LIMIT (4 * 1024 * 1024)
 
 static const char h2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -177,7 +178,7 @@ static void http_conn_learn_peer(struct http_conn *c)
 	if (!stream_raw_is_tls(c->st))
 		return;
 	c->bad_peer_cert = stream_tls_peer_bad(c->st);
-	c->arena = arena_new();
+	c->arena = arena_new_sized(PEER_USUAL);
 	c->has_peer_cert = stream_tls_peer(c->st, c->arena, &c->peer);
 	if (!c->has_peer_cert)
 		c->arena = arena_free(c->arena);

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/h2-memory.h"
 #include "io/http-server-internal.h"
 
 /*
@@ -475,7 +476,8 @@ void http_h2_start(struct http_conn *c)
 	ASSERT(nghttp2_option_new(&option) == 0);
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_no_closed_streams(option, 1);
-	ASSERT(nghttp2_session_server_new2(&h->session, h2_callbacks(), h, option) == 0);
+	ASSERT(nghttp2_session_server_new3(&h->session, h2_callbacks(), h, option, h2_memory()) ==
+	       0);
 	nghttp2_option_del(option);
 	c->codec_data = h;
 	nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
