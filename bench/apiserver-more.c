@@ -51,6 +51,11 @@ static void op_pod(const struct bench *b, struct arena *a, int i, struct op *op)
 			     i);
 }
 
+static void op_pod_hooked(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op_pod(b, a, i + 10000, op);
+}
+
 static void op_pod_table(const struct bench *b, struct arena *a, int i, struct op *op)
 {
 	op->target = STR(PODS);
@@ -159,6 +164,7 @@ struct err *bench_harder(struct bench *b)
 	TRY(load(b, 100, CLIENTS, 201, op_widget, &r));
 	TRY(load(b, 200, CLIENTS, 200, op_widgets_v2, &r));
 	row_plain("100 of another version, list", r.us, "us");
+	TRY(bench_webhook(b, op_pod_hooked, 2000));
 	return server_stop(b);
 }
 
@@ -192,20 +198,56 @@ static void op_change(const struct bench *b, struct arena *a, int i, struct op *
 
 struct err *bench_writers(struct bench *b)
 {
-	static const int writers[] = { 1, 16 };
+	static const int writers[] = { 1, 16, 256 };
 
 	TRY(fresh_server(b));
 	writers_base = 0;
 	for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
 		_cleanup_free_ char *name = mem_fmt("durable writes, %d writers", writers[i]);
 		struct result r;
-		int n = writers[i] * 500;
+		int n = MIN(writers[i] * 500, 20000);
 
 		TRY(load(b, n, writers[i], 201, op_write, &r));
 		writers_base += n;
 		row_plain(name, r.per_s, "/s");
 		row_plain("  CPU of each", r.us, "us");
 	}
+	return server_stop(b);
+}
+
+/* ---- many CRDs ---- */
+
+static void op_many_crds(const struct bench *b, struct arena *a, int i, struct op *op)
+{
+	op->method = "POST";
+	op->content_type = JSON;
+	op->target = STR("/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+	op->body = arena_fmt(
+		a,
+		"{\"metadata\":{\"name\":\"kinds%d.g%d.example.com\"},\"spec\":{\"group\":"
+		"\"g%d.example.com\",\"scope\":\"Namespaced\",\"names\":{\"plural\":\"kinds%d\","
+		"\"singular\":\"kind%d\",\"kind\":\"Kind%d\"},\"versions\":[{\"name\":\"v1\","
+		"\"served\":true,\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":"
+		"\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{"
+		"\"size\":{\"type\":\"integer\",\"minimum\":1},\"mode\":{\"type\":\"string\","
+		"\"enum\":[\"a\",\"b\"],\"default\":\"a\"},\"list\":{\"type\":\"array\",\"items\":{"
+		"\"type\":\"string\",\"pattern\":\"^[a-z]+$\"}}}}}}}}]}}",
+		i, i % 50, i % 50, i, i, i);
+}
+
+struct err *bench_crds(struct bench *b, int n)
+{
+	_cleanup_free_ char *name = mem_fmt("memory (PSS) of %d CRDs", n);
+	struct result r;
+	double before;
+
+	TRY(fresh_server(b));
+	TRY(fiber_sleep_ms(1500));
+	before = pss_mb(process_pid(b->proc));
+	TRY(load(b, n, CLIENTS, 201, op_many_crds, &r));
+	row_plain("create a CRD", r.us, "us");
+	TRY(fiber_sleep_ms(8000)); /* until it is served, published and trimmed */
+	row(name, pss_mb(process_pid(b->proc)) - before, "MB", 50, 0);
 	return server_stop(b);
 }
 

@@ -307,6 +307,8 @@ static struct err *bench_run(void *arg)
 		TRY(bench_growth(b, 1000000));
 	if (wants(a, "watches"))
 		TRY(bench_watches(b, 10000));
+	if (wants(a, "crds"))
+		TRY(bench_crds(b, 1000));
 	return NULL;
 }
 
@@ -324,7 +326,7 @@ int main(int argc, char **argv)
 	if (b->port <= 0 || b->port > 65535 || !mkdtemp(b->dir)) {
 		fprintf(stderr,
 			"usage: bench-apiserver [ISOPLANE [PORT [table|harder|writers|growth|"
-			"million|watches|all]...]]\n");
+			"million|watches|crds|all]...]]\n");
 		return 2;
 	}
 	memset(b->value, 'x', sizeof(b->value) - 1);

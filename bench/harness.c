@@ -202,13 +202,13 @@ struct err *load(struct bench *b, int total, int clients, int want_status, op_fn
 		 struct result *ret)
 {
 	struct load l = { .b = b, .make = make, .total = total, .want_status = want_status };
-	struct load_client c[CLIENTS];
+	_cleanup_free_ struct load_client *c = mem_zalloc((size_t)clients, sizeof(*c));
 	struct fiber_group *g = fiber_group_new();
 	double cpu = cpu_us(process_pid(b->proc));
 	struct mono start = mono_now();
 
 	for (int i = 0; i < clients; i++) {
-		c[i] = (struct load_client){ &l, i };
+		c[i] = (struct load_client){ &l, i % CLIENTS };
 		fiber_group_add(g, "client", load_run, &c[i]);
 	}
 	TRY(fiber_group_join(g));

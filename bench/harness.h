@@ -46,7 +46,10 @@ double pss_mb(pid_t pid);
 MUST_USE SUSPENDS struct err *server_start(struct bench *b, double *ret_ms);
 MUST_USE SUSPENDS struct err *server_stop(struct bench *b);
 
-/* load: calls with i from 0 to total, from that many clients; the CPU time of one */
+/*
+ * load: calls with i from 0 to total, from that many clients (beyond CLIENTS they share
+ * connections); the CPU time of one
+ */
 MUST_USE SUSPENDS struct err *load(struct bench *b, int total, int clients, int want_status,
 				   op_fn make, struct result *ret);
 
@@ -63,3 +66,6 @@ MUST_USE SUSPENDS struct err *bench_harder(struct bench *b);
 MUST_USE SUSPENDS struct err *bench_growth(struct bench *b, int max);
 MUST_USE SUSPENDS struct err *bench_watches(struct bench *b, int n);
 MUST_USE SUSPENDS struct err *bench_writers(struct bench *b);
+MUST_USE SUSPENDS struct err *bench_crds(struct bench *b, int n);
+/* webhook.c: on the server that runs, which has the default ServiceAccount */
+MUST_USE SUSPENDS struct err *bench_webhook(struct bench *b, op_fn create, int n);
