@@ -5,8 +5,8 @@
  * lease renewed. A Pod's key: its status is what pod-status.c makes of a runtime in which
  * everything runs.
  *
- * Addresses are of ranges that are never routed: nodes 198.18.0.0/15 (RFC 2544), Pods
- * 100.64.0.0/10 (RFC 6598), a /24 for each node.
+ * Nodes have loopback addresses, where exec and logs find nobody at once; Pods those of
+ * 100.64.0.0/10 (RFC 6598), which is never routed, a /24 for each node.
  */
 
 #include "node/hollow.h"
@@ -67,7 +67,7 @@ static size_t hollow_of_pod(const struct hollow *h, const struct obj *pod)
 
 static struct str hollow_node_ip(struct arena *a, size_t i)
 {
-	return arena_fmt(a, "198.%zu.%zu.%zu", 18 + i / 65536, i / 256 % 256, i % 256);
+	return arena_fmt(a, "127.64.%zu.%zu", (i + 1) / 256, (i + 1) % 256);
 }
 
 static struct str hollow_pod_ip(struct arena *a, size_t node, unsigned slot)

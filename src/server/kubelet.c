@@ -28,7 +28,10 @@ struct err *kubelet_find(struct api_request *rq, struct str name, struct kubelet
 			"address");
 	if (str_empty(ret->host))
 		return err_new(ERR_INTERNAL, "no preferred addresses found; known addresses: []");
-	port = json_int_at(node, "status.daemonEndpoints.kubeletEndpoint.Port", KUBELET_PORT);
+	/* 0 is written for a node that never said: upstream takes it for the usual port, too */
+	port = json_int_at(node, "status.daemonEndpoints.kubeletEndpoint.Port", 0);
+	if (port <= 0)
+		port = KUBELET_PORT;
 	ret->address = arena_fmt(rq->arena, STR_FMT ":%lld", STR_ARG(ret->host), (long long)port);
 	return NULL;
 }

@@ -109,10 +109,13 @@ static void default_str(struct arena *a, struct json *obj, const char *key, cons
 static void default_template(struct arena *a, struct json *spec)
 {
 	struct json *pod = json_at(spec, "template.spec");
+	struct json *policy = json_get(spec, "podFailurePolicy");
 
 	if (json_is(pod, JSON_OBJECT))
 		pod_spec_default(a, pod);
-	json_for_each(rule, json_at(spec, "podFailurePolicy.rules"))
+	if (json_is(policy, JSON_OBJECT) && !json_len(json_get(policy, "rules")))
+		json_set(a, policy, "rules", json_null(a)); /* as Go writes it */
+	json_for_each(rule, json_get(policy, "rules"))
 	{
 		json_for_each(c, json_get(rule.val, "onPodConditions"))
 		{

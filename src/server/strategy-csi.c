@@ -92,6 +92,10 @@ static void csinode_cell(struct arena *a, const struct json *obj, struct str col
 /* Go writes a list that is not there as null. */
 static void csinode_defaults(struct api_request *rq, struct json *obj)
 {
+	struct json *spec = json_get(obj, "spec");
+
+	if (spec && !json_len(json_get(spec, "drivers")))
+		json_set(rq->arena, spec, "drivers", json_null(rq->arena));
 	json_for_each(it, json_at(obj, "spec.drivers"))
 	{
 		if (json_is(it.val, JSON_OBJECT) && !json_get(it.val, "topologyKeys"))

@@ -157,3 +157,17 @@ def test_daemonset_counts_its_template(api, ns):
     assert o["metadata"]["annotations"] == {key: "1"}
     o = api.patch(path + "/x", {"spec": {"template": {"metadata": {"labels": {"c": "d"}}}}}).json
     assert o["metadata"]["annotations"] == {key: "2"}
+
+
+def test_required_lists_may_be_empty(api, ns):
+    """What upstream's types call required and its validation does not ask for."""
+    nodes = "/apis/storage.k8s.io/v1/csinodes"
+    made = api.ok("POST", nodes, {"metadata": {"name": "csi-" + ns}, "spec": {"drivers": []}})
+    assert made["spec"] == {"drivers": None}
+    gone(api, f"{nodes}/csi-{ns}")
+    path, job = base(ns, "Job")
+    job["spec"]["podFailurePolicy"] = {"rules": []}
+    job["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+    made = api.ok("POST", path, job)
+    assert made["spec"]["podFailurePolicy"] == {"rules": None}
+    gone(api, f"{path}/{made['metadata']['name']}")
