@@ -5,9 +5,8 @@
  * message that is field 2 and embedded in JSON ("2.2.1": in one of those again). A few well-known
  * messages have forms of their own.
  *
- * Go writes fields that are no pointers even when they are zero; JSON would leave them out. Empty
- * strings and times are dropped, zeros and false kept except where a default or a rule would take
- * them for a choice.
+ * Go writes fields that are no pointers even when they are zero; JSON leaves some of them out, those
+ * of x-isoplane-zero: absent, and times.
  */
 #include "server/protobuf.h"
 
@@ -280,48 +279,7 @@ static struct err *known(struct decoder *d, struct str name, struct str bytes, s
 	return NULL;
 }
 
-/* Zeros that would not be there in JSON, and would be taken for a choice. */
-static bool zero_is_unset(struct str name)
-{
-	static const char *const names[] = {
-		"timeoutSeconds",
-		"periodSeconds",
-		"successThreshold",
-		"failureThreshold",
-		"hostPort",
-		"nodePort",
-		"generation",
-		"hostNetwork",
-		"hostPID",
-		"hostIPC",
-		"stdin",
-		"stdinOnce",
-		"tty",
-		"readOnly",
-		"unschedulable",
-		"publishNotReadyAddresses",
-		"minReadySeconds",
-		"count",
-		"observedGeneration",
-		"initialDelaySeconds",
-		"healthCheckNodePort",
-		"globalDefault",
-		"uniqueItems",
-		"exclusiveMaximum",
-		"exclusiveMinimum",
-		"nullable",
-		"x-kubernetes-embedded-resource",
-		"x-kubernetes-int-or-string",
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		if (str_eqz(name, names[i]))
-			return true;
-	}
-	return false;
-}
-
-static struct err *scalar_decode(struct decoder *d, const struct json *schema, struct str name,
+static struct err *scalar_decode(struct decoder *d, const struct json *schema,
 				 const struct field *f, struct json **ret)
 {
 	struct str type = json_str_at(schema, "type");
@@ -329,11 +287,9 @@ static struct err *scalar_decode(struct decoder *d, const struct json *schema, s
 
 	*ret = NULL;
 	if (str_eqz(type, "boolean")) {
-		if (f->varint || !zero_is_unset(name))
-			*ret = json_bool(d->a, f->varint != 0);
+		*ret = json_bool(d->a, f->varint != 0);
 	} else if (str_eqz(type, "integer")) {
-		if (f->varint || !zero_is_unset(name))
-			*ret = json_int(d->a, (int64_t)f->varint);
+		*ret = json_int(d->a, (int64_t)f->varint);
 	} else if (str_eqz(type, "number")) {
 		memcpy(&real, &f->varint, sizeof(real));
 		*ret = json_real(d->a, real);
@@ -350,8 +306,8 @@ static struct err *scalar_decode(struct decoder *d, const struct json *schema, s
 	return NULL;
 }
 
-static struct err *value_decode(struct decoder *d, const struct json *schema, struct str name,
-				const struct field *f, struct json **ret)
+static struct err *value_decode(struct decoder *d, const struct json *schema, const struct field *f,
+				struct json **ret)
 {
 	struct str type_name;
 	const struct json *s = schema_follow(d, schema, &type_name);
@@ -363,7 +319,7 @@ static struct err *value_decode(struct decoder *d, const struct json *schema, st
 			return NULL;
 	}
 	if (!json_get(s, "properties") && !str_eqz(json_str_at(s, "type"), "object"))
-		return scalar_decode(d, s, name, f, ret);
+		return scalar_decode(d, s, f, ret);
 	if (f->wire != WIRE_BYTES)
 		return malformed("a message");
 	*ret = json_object(d->a);
@@ -396,12 +352,12 @@ static struct err *map_entry_decode(struct decoder *d, const struct json *schema
 
 				if (!field_take(&rest, &item))
 					return malformed("a list in a map");
-				TRY(value_decode(d, json_get(s, "items"), STR_EMPTY, &item, &one));
+				TRY(value_decode(d, json_get(s, "items"), &item, &one));
 				if (one)
 					json_push(val, one);
 			}
 		} else if (f.number == 2) {
-			TRY(value_decode(d, schema, STR_EMPTY, &f, &val));
+			TRY(value_decode(d, schema, &f, &val));
 		}
 	}
 	json_set_s(d->a, map, key, val ? val : json_strz(d->a, ""));
@@ -413,15 +369,21 @@ static struct err *list_item_decode(struct decoder *d, const struct json *schema
 {
 	struct json *val = NULL;
 
-	TRY(value_decode(d, json_get(schema, "items"), STR_EMPTY, f, &val));
+	TRY(value_decode(d, json_get(schema, "items"), f, &val));
 	if (val)
 		json_push(list, val);
 	return NULL;
 }
 
-static bool drops_empty(const struct json *val)
+static bool says_nothing(const struct json *schema, const struct json *val)
 {
-	return !val || (json_is(val, JSON_STR) && str_empty(json_as_str(val)));
+	if (!val)
+		return true;
+	if (!str_eqz(json_str_at(schema, "x-isoplane-zero"), "absent"))
+		return false;
+	return json_is(val, JSON_STR) ? str_empty(json_as_str(val))
+	       : json_is(val, JSON_BOOL) ? !json_as_bool(val, true)
+					 : json_is(val, JSON_INT) && !json_as_int(val, 1);
 }
 
 static struct err *property_decode(struct decoder *d, const struct property *p,
@@ -452,8 +414,8 @@ static struct err *property_decode(struct decoder *d, const struct property *p,
 		}
 		return map_entry_decode(d, item, f->bytes, map);
 	}
-	TRY(value_decode(d, p->schema, p->name, f, &val));
-	if (!drops_empty(val))
+	TRY(value_decode(d, p->schema, f, &val));
+	if (!says_nothing(p->schema, val))
 		json_set_s(d->a, obj, p->name, val);
 	return NULL;
 }

@@ -142,6 +142,38 @@ TEST(service_decodes)
 	schema_registry_free(types);
 }
 
+/* What Go holds by value says nothing when it is zero, or is always written; a pointer's zero is a
+ * choice. */
+TEST(zeros)
+{
+	static const struct {
+		const char *type, *bytes;
+		size_t n;
+		const char *want;
+	} rows[] = {
+		{ "PersistentVolumeClaimSpec", "\x1a\x00\x2a\x00", 4, "\"storageClassName\":\"\"" },
+		{ "Probe", "\x10\x00\x18\x05\x20\x00", 6, "\"timeoutSeconds\":5" },
+		{ "ClientIPConfig", "\x08\x00", 2, "\"timeoutSeconds\":0" },
+		{ "EnvVar", "\x0a\x00\x12\x00", 4, "\"name\":\"\"" },
+		{ "SecurityContext", "\x10\x00\x20\x00", 4,
+		  "\"privileged\":false,\"runAsUser\":0" },
+		{ "ServiceSpec", "\x68\x00", 2, "" }, /* publishNotReadyAddresses */
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		struct schema_registry *types = schema_registry_builtin();
+		struct json *o = NULL;
+
+		assert_no_err(protobuf_decode(
+			a, types, arena_fmt(a, "io.k8s.api.core.v1.%s", rows[i].type),
+			envelope(a, "", str_make(rows[i].bytes, rows[i].n)), &o));
+		json_delz(o, "apiVersion");
+		assert_str(json_text(a, o), arena_fmt(a, "{%s}", rows[i].want).p);
+		schema_registry_free(types);
+	}
+}
+
 /* A rule within a rule within a policy's rule, all one object in JSON. */
 TEST(embedded_messages)
 {
@@ -194,4 +226,4 @@ TEST(broken_input)
 	schema_registry_free(types);
 }
 
-TEST_MAIN(T(schema_choices), T(times), T(service_decodes), T(embedded_messages), T(broken_input))
+TEST_MAIN(T(schema_choices), T(times), T(service_decodes), T(zeros), T(embedded_messages), T(broken_input))
