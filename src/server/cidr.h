@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Address ranges: "10.0.0.0/8", "2001:db8::/64". */
+/* Addresses, and ranges of them: "10.0.0.0/8", "2001:db8::/64". */
 
 #include "base/str.h"
 
+struct arena;
 struct place;
 struct valid;
 
@@ -19,5 +20,11 @@ bool cidr_parse(struct str s, struct cidr *ret);
 bool cidr_is_canonical(const struct cidr *c);
 /* inner is in outer; strictly: and smaller. */
 bool cidr_has(const struct cidr *outer, const struct cidr *inner, bool strictly);
-/* Says what is wrong with a CIDR; NULL ret does not matter. */
+/* IPv4 written as older parsers took it: "010.1.2.3". */
+bool ip_has_leading_zeros(struct str s);
+/* "::ffff:1.2.3.4" */
+bool ip_is_mapped(struct str s);
+/* As RFC 5952 writes it; empty when it is no IPv6 address. */
+struct str ipv6_canonical(struct arena *a, struct str ip);
+/* Says what is wrong with a CIDR; bits beyond the prefix are, too. */
 bool cidr_validate(const struct valid *v, struct str s, const struct place *p, struct cidr *ret);

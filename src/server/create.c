@@ -92,7 +92,10 @@ static struct err *create_prepare(struct api_request *rq, struct json *obj)
 	object_validate(rq, obj, NULL, &e);
 	if (rq->res->strategy->validate)
 		rq->res->strategy->validate(rq, obj, &e);
-	return error_invalid(e, resource_stored_group(rq->res), rq->res->kind, rq->name);
+	TRY(error_invalid(e, resource_stored_group(rq->res), rq->res->kind, rq->name));
+	if (rq->res->strategy->warn)
+		rq->res->strategy->warn(rq, obj, NULL);
+	return NULL;
 }
 
 static struct err *create_taken(struct api_request *rq, const struct obj *present, bool generated)

@@ -363,15 +363,7 @@ void networkpolicy_validate(struct api_request *rq, const struct json *obj, stru
 
 const char *ipaddress_check_name(struct str name)
 {
-	bool digits = true, zeros = false;
-	struct str rest = name, part;
-
-	while (str_split_next(&rest, '.', &part)) {
-		for (size_t i = 0; i < part.n; i++)
-			digits &= part.p[i] >= '0' && part.p[i] <= '9';
-		zeros |= part.n > 1 && part.p[0] == '0';
-	}
-	if (digits && zeros && str_find_char(name, '.', 0) < name.n)
+	if (ip_has_leading_zeros(name))
 		return "must not have leading 0s";
 	return ip_is_valid(name) ? NULL
 				 : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
@@ -453,9 +445,6 @@ void servicecidr_validate(struct api_request *rq, const struct json *obj, struct
 	{
 		if (!cidr_validate(&v, json_as_str(it.val), AT_IDX(p, it.i), &c[it.i]))
 			c[it.i].len = -(int)it.i - 1;
-		else if (!cidr_is_canonical(&c[it.i]))
-			valid_invalid(&v, AT_IDX(p, it.i), it.val,
-				      "must not have bits set beyond the prefix length");
 	}
 	if (c[0].len == c[1].len)
 		valid_invalid(&v, p, list,

@@ -146,6 +146,9 @@ void pod_spec_default_pod(struct arena *a, struct json *spec)
 	}
 	if (!json_get(spec, "enableServiceLinks"))
 		json_set_bool(a, spec, "enableServiceLinks", true);
+	/* a template keeps it */
+	if (json_int_at(spec, "terminationGracePeriodSeconds", 0) < 0)
+		json_set_int(a, spec, "terminationGracePeriodSeconds", 1);
 }
 
 /* quality of service */

@@ -18,5 +18,7 @@ void pod_spec_default_pod(struct arena *a, struct json *spec);
 void pod_spec_validate(const struct valid *v, const struct json *spec, const struct place *p);
 void pod_spec_validate_as(const struct valid *v, const struct json *spec, const struct place *p,
 			  bool pod);
+/* Annotations of a Pod or template that mean something; p: where they are. */
+void pod_annotations_validate(const struct valid *v, const struct json *pod, const struct place *p);
 /* "BestEffort", "Burstable", "Guaranteed" */
 struct str pod_qos_class(const struct json *spec);

@@ -264,6 +264,82 @@ static void rest_validate(const struct valid *v, const struct json *spec, const 
 		valid_enum(v, AT(p, "os"), json_get(os, "name"), systems);
 }
 
+/* ---- annotations that mean something */
+
+static void annotation_cost(const struct valid *v, struct str s, const struct place *p)
+{
+	int64_t n;
+
+	/* no plus sign, no zeros to begin with */
+	if (!s.n || s.p[0] == '+' || (s.p[0] == '0' && s.n > 1) || !str_to_i64(s, &n) ||
+	    n > INT32_MAX || n < INT32_MIN)
+		valid_invalid_str(v, p, s, "must be a 32bit integer");
+}
+
+static void annotation_seccomp(const struct valid *v, struct str s, const struct place *p)
+{
+	if (str_eqz(s, "runtime/default") || str_eqz(s, "docker/default") ||
+	    str_eqz(s, "unconfined"))
+		return;
+	if (!str_strip_prefix(&s, STR("localhost/"))) {
+		valid_invalid_str(v, p, s, "must be a valid seccomp profile");
+		return;
+	}
+	if (s.n && s.p[0] == '/')
+		valid_invalid_str(v, p, s, "must be a relative path");
+	if (path_has_dotdot(s))
+		valid_invalid_str(v, p, s, "must not contain '..'");
+}
+
+static bool spec_has_container(const struct json *spec, struct str name)
+{
+	static const char *const lists[] = { "initContainers", "containers",
+					     "ephemeralContainers" };
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		if (json_find_by(json_get(spec, lists[i]), "name", name))
+			return true;
+	}
+	return false;
+}
+
+static void annotation_apparmor(const struct valid *v, const struct json *spec,
+				struct str container, struct str profile, const struct place *p)
+{
+	if (!spec_has_container(spec, container))
+		valid_invalid_str(v, p, container, "container not found");
+	if (!str_empty(profile) && !str_eqz(profile, "runtime/default") &&
+	    !str_eqz(profile, "unconfined") && !str_has_prefix(profile, STR("localhost/")))
+		valid_invalid_str(v, p, profile, "invalid AppArmor profile name: \"" STR_FMT "\"",
+				  STR_ARG(profile));
+}
+
+void pod_annotations_validate(const struct valid *v, const struct json *pod, const struct place *p)
+{
+	static const struct str apparmor =
+		STR_INIT("container.apparmor.security.beta.kubernetes.io/");
+	const struct json *spec = json_get(pod, "spec");
+
+	json_for_each(it, json_at(pod, "metadata.annotations"))
+	{
+		struct str val = json_as_str(it.val), container = it.key;
+		const struct place *at = AT_KEY(p, it.key);
+
+		if (str_eqz(it.key, "kubernetes.io/config.mirror") &&
+		    str_empty(json_str_at(spec, "nodeName")))
+			valid_invalid_str(v, at, val,
+					  "must set spec.nodeName if mirror pod annotation is set");
+		else if (str_eqz(it.key, "controller.kubernetes.io/pod-deletion-cost"))
+			annotation_cost(v, val, at);
+		else if (str_eqz(it.key, "seccomp.security.alpha.kubernetes.io/pod") ||
+			 str_has_prefix(it.key,
+					STR("container.seccomp.security.alpha.kubernetes.io/")))
+			annotation_seccomp(v, val, AT(p, arena_strz(v->a, it.key)));
+		else if (str_strip_prefix(&container, apparmor))
+			annotation_apparmor(v, spec, container, val, at);
+	}
+}
+
 void pod_spec_validate(const struct valid *v, const struct json *spec, const struct place *p)
 {
 	pod_spec_validate_as(v, spec, p, false);

@@ -13,6 +13,7 @@
 #include "server/policy.h"
 #include "server/request.h"
 #include "server/table.h"
+#include "server/warn.h"
 #include "json/json.h"
 
 #define ANNOTATIONS_MAX           20
@@ -386,6 +387,7 @@ const struct strategy validating_policy_strategy = {
 	.prepare_create = policy_prepare_create,
 	.validate = validating_policy_validate,
 	.validate_update = validating_policy_update,
+	.warn = static_name_warn,
 	.cell = policy_cell,
 };
 
@@ -395,6 +397,7 @@ const struct strategy mutating_policy_strategy = {
 	.prepare_create = policy_prepare_create,
 	.validate = mutating_policy_validate,
 	.validate_update = mutating_policy_update,
+	.warn = static_name_warn,
 	.cell = policy_cell,
 };
 
@@ -501,6 +504,7 @@ const struct strategy validating_policy_binding_strategy = {
 	.generation = true,
 	.needs_rv = true,
 	.validate = validating_binding_validate,
+	.warn = static_name_warn,
 	.cell = binding_cell,
 };
 
@@ -508,5 +512,6 @@ const struct strategy mutating_policy_binding_strategy = {
 	.generation = true,
 	.needs_rv = true,
 	.validate = mutating_binding_validate,
+	.warn = static_name_warn,
 	.cell = binding_cell,
 };

@@ -5,8 +5,8 @@
  * message that is field 2 and embedded in JSON ("2.2.1": in one of those again). A few well-known
  * messages have forms of their own.
  *
- * Go writes fields that are no pointers even when they are zero; JSON leaves some of them out, those
- * of x-isoplane-zero: absent, and times.
+ * Go writes fields that are no pointers even when they are zero; JSON leaves some of them out,
+ * those of x-isoplane-zero: absent, and times.
  */
 #include "server/protobuf.h"
 
@@ -381,7 +381,7 @@ static bool says_nothing(const struct json *schema, const struct json *val)
 		return true;
 	if (!str_eqz(json_str_at(schema, "x-isoplane-zero"), "absent"))
 		return false;
-	return json_is(val, JSON_STR) ? str_empty(json_as_str(val))
+	return json_is(val, JSON_STR)    ? str_empty(json_as_str(val))
 	       : json_is(val, JSON_BOOL) ? !json_as_bool(val, true)
 					 : json_is(val, JSON_INT) && !json_as_int(val, 1);
 }

@@ -132,6 +132,9 @@ struct strategy {
 	void (*validate)(struct api_request *rq, const struct json *obj, struct err **e);
 	void (*validate_update)(struct api_request *rq, const struct json *obj,
 				const struct json *old, struct err **e);
+	/* Of what is valid, by request_warn(); old is NULL when obj is new. Every subresource's
+	 * writes come by. */
+	void (*warn)(struct api_request *rq, const struct json *obj, const struct json *old);
 	/* May add operations to the transaction, and is called again after one of them failed.
 	 * SUSPENDS */
 	MUST_USE struct err *(*commit)(struct api_request *rq, struct write *w, struct json *obj,

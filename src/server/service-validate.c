@@ -217,9 +217,7 @@ static void cluster_ips_validate(struct api_request *rq, const struct valid *v,
 	}
 	if (!json_len(ips) || !str_eq(ip, first) || json_len(ips) > 1)
 		return;
-	if (!ip_is_valid(first))
-		valid_ip(v, p0, first);
-	else if (!service_cidr_has(rq->server->opts.service_cidr, first))
+	if (valid_ip(v, p0, first) && !service_cidr_has(rq->server->opts.service_cidr, first))
 		valid_invalid(v, p, ips,
 			      "failed to allocate IP " STR_FMT
 			      ": the provided network does not match the current range",
@@ -250,10 +248,7 @@ static void source_ranges(const struct valid *v, const struct json *spec, bool b
 		valid_forbidden(v, p, "may only be used when `type` is 'LoadBalancer'");
 	json_for_each(it, list)
 	{
-		if (cidr_validate(v, str_trim(json_as_str(it.val)), AT_IDX(p, it.i), &c) &&
-		    !cidr_is_canonical(&c))
-			valid_invalid(v, AT_IDX(p, it.i), it.val,
-				      "must not have bits set beyond the prefix length");
+		cidr_validate(v, str_trim(json_as_str(it.val)), AT_IDX(p, it.i), &c);
 	}
 }
 
@@ -327,9 +322,7 @@ void service_validate(struct api_request *rq, const struct json *obj, struct err
 	{
 		const struct place *at = AT_IDX(AT(p, "externalIPs"), it.i);
 
-		if (!ip_is_valid(json_as_str(it.val)))
-			valid_ip(&v, at, json_as_str(it.val));
-		else
+		if (valid_ip(&v, at, json_as_str(it.val)))
 			ip_not_special(&v, at, json_as_str(it.val));
 	}
 	load_balancer(&v, obj, p);
@@ -385,10 +378,8 @@ static void endpoint_address(const struct valid *v, const struct json *a, const 
 	struct str ip = json_str_at(a, "ip"), host = json_str_at(a, "hostname");
 	const struct json *node = json_get(a, "nodeName");
 
-	if (!ip_is_valid(ip)) {
-		valid_ip(v, AT(p, "ip"), ip);
+	if (!valid_ip(v, AT(p, "ip"), ip) && !ip_is_valid(ip) && !ip_has_leading_zeros(ip))
 		valid_invalid_str(v, AT(p, "ip"), ip, "must be a valid IP address");
-	}
 	if (!str_empty(host))
 		valid_name(v, AT(p, "hostname"), host, name_check_dns_label);
 	if (node)
@@ -451,10 +442,8 @@ static void slice_address(const struct valid *v, struct str type, const struct j
 		valid_name(v, at, ip, name_check_dns_subdomain);
 		return;
 	}
-	if (!ip_is_valid(ip)) {
-		valid_ip(v, at, ip);
+	if (str_eqz(type, "IPv6") ? !valid_ip_canonical(v, at, ip) : !valid_ip(v, at, ip))
 		return;
-	}
 	if (str_eqz(type, "IPv4") && ip_is_six(ip))
 		valid_invalid_str(v, list, ip, "must be an IPv4 address");
 	if (str_eqz(type, "IPv6") && !ip_is_six(ip))

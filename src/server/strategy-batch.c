@@ -10,6 +10,7 @@
 #include "server/request.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/warn.h"
 #include "server/workload.h"
 #include "json/json.h"
 
@@ -214,6 +215,7 @@ const struct strategy job_strategy = {
 	.prepare_create = job_prepare_create,
 	.validate = job_validate,
 	.validate_update = job_validate_update,
+	.warn = job_warn,
 	.cell = job_cell,
 };
 
@@ -221,5 +223,6 @@ const struct strategy cronjob_strategy = {
 	.generation = true,
 	.set_defaults = cronjob_defaults,
 	.validate = cronjob_validate,
+	.warn = cronjob_warn,
 	.cell = cronjob_cell,
 };

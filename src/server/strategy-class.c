@@ -12,6 +12,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "json/json.h"
 
 /* PriorityClass */
@@ -111,4 +112,5 @@ const struct strategy runtimeclass_strategy = {
 	.create_on_update = true,
 	.validate = runtimeclass_validate,
 	.validate_update = runtimeclass_validate_update,
+	.warn = runtimeclass_warn,
 };

@@ -16,6 +16,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "server/write.h"
 #include "json/json.h"
 
@@ -258,6 +259,7 @@ const struct strategy endpointslice_strategy = {
 	.generation = true,
 	.validate = endpointslice_validate,
 	.validate_update = endpointslice_validate_update,
+	.warn = endpointslice_warn,
 	.cell = endpointslice_cell,
 };
 
@@ -281,6 +283,7 @@ const struct strategy storageclass_strategy = {
 	.delete_returns_obj = true,
 	.validate = storageclass_validate,
 	.validate_update = storageclass_validate_update,
+	.warn = storageclass_warn,
 	.cell = storageclass_cell,
 };
 

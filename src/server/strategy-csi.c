@@ -11,6 +11,7 @@
 #include "server/storage-validate.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/warn.h"
 #include "json/json.h"
 
 static struct str joined(struct arena *a, const struct json *arr, const char *member)
@@ -78,6 +79,7 @@ const struct strategy csidriver_strategy = {
 	.set_defaults = csidriver_defaults,
 	.validate = csidriver_validate,
 	.validate_update = csidriver_validate_update,
+	.warn = csidriver_warn,
 	.needs_rv = true,
 	.delete_returns_obj = true,
 	.cell = csidriver_cell,
@@ -115,6 +117,7 @@ const struct strategy csinode_strategy = {
 const struct strategy csistoragecapacity_strategy = {
 	.validate = csistoragecapacity_validate,
 	.validate_update = csistoragecapacity_validate_update,
+	.warn = csistoragecapacity_warn,
 	.needs_rv = true,
 };
 

@@ -12,6 +12,7 @@
 #include "server/service-validate.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/warn.h"
 #include "json/json.h"
 
 #define SHOWN_MAX 3
@@ -76,6 +77,7 @@ const struct strategy ingress_strategy = {
 	.generation = true,
 	.prepare_create = load_balancer_status,
 	.validate = ingress_validate,
+	.warn = ingress_warn,
 	.cell = ingress_cell,
 };
 
@@ -157,6 +159,7 @@ const struct strategy networkpolicy_strategy = {
 	.generation = true,
 	.set_defaults = networkpolicy_defaults,
 	.validate = networkpolicy_validate,
+	.warn = networkpolicy_warn,
 	.cell = networkpolicy_cell,
 };
 
@@ -276,5 +279,6 @@ const struct strategy endpoints_strategy = {
 	.create_on_update = true,
 	.set_defaults = endpoints_defaults,
 	.validate = endpoints_validate,
+	.warn = endpoints_warn,
 	.cell = endpoints_cell,
 };

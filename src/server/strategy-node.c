@@ -13,6 +13,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "json/json.h"
 
 #define ROLE_LABEL "node-role.kubernetes.io/"
@@ -204,6 +205,7 @@ const struct strategy node_strategy = {
 	.set_defaults = node_defaults,
 	.validate = node_validate,
 	.validate_update = node_validate_update,
+	.warn = node_warn,
 	.cell = node_cell,
 };
 

@@ -12,6 +12,7 @@
 #include "server/server.h"
 #include "server/strategies.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "json/json.h"
 
 static void pod_defaults(struct api_request *rq, struct json *obj)
@@ -64,6 +65,7 @@ static void pod_validate(struct api_request *rq, const struct json *obj, struct 
 	const struct json *spec = json_get(obj, "spec");
 	const struct place *p = AT(NULL, "spec");
 
+	pod_annotations_validate(&v, obj, AT(AT(NULL, "metadata"), "annotations"));
 	pod_spec_validate_as(&v, spec, p, true);
 	if (rq->verb != VERB_CREATE)
 		return;
@@ -100,6 +102,7 @@ const struct strategy pod_strategy = {
 	.validate = pod_validate,
 	.isolate = pod_isolate,
 	.validate_update = pod_validate_update,
+	.warn = pod_warn,
 	.grace = pod_grace,
 	.cell = pod_cell,
 };

@@ -12,6 +12,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "server/workload.h"
 #include "json/json.h"
 
@@ -286,6 +287,7 @@ const struct strategy resourcequota_strategy = {
 	.delete_returns_obj = true,
 	.validate = quota_validate,
 	.validate_update = quota_validate_update,
+	.warn = resourcequota_warn,
 	.cell = quota_cell,
 };
 

@@ -9,6 +9,7 @@
 #include "server/request.h"
 #include "server/strategies.h"
 #include "server/table.h"
+#include "server/warn.h"
 #include "json/json.h"
 
 const struct strategy deviceclass_strategy = {
@@ -98,6 +99,7 @@ const struct strategy resourceslice_strategy = {
 	.validate = resourceslice_validate,
 	.validate_update = resourceslice_validate_update,
 	.generation = true,
+	.warn = resourceslice_warn,
 	.delete_returns_obj = true,
 	.cell = resourceslice_cell,
 };

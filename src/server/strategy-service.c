@@ -21,6 +21,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "server/write.h"
 #include "json/json.h"
 
@@ -494,6 +495,7 @@ const struct strategy service_strategy = {
 	.prepare_update = service_prepare_update,
 	.validate = service_validate,
 	.validate_update = service_validate_update,
+	.warn = service_warn,
 	.commit = service_commit,
 	.commit_delete = service_commit_delete,
 	.cell = service_cell,

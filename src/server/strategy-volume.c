@@ -16,6 +16,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "server/workload.h"
 #include "json/json.h"
 
@@ -280,6 +281,7 @@ const struct strategy pv_strategy = {
 	.prepare_update = pv_prepare_update,
 	.validate = pv_validate,
 	.validate_update = pv_validate_update,
+	.warn = pv_warn,
 	.cell = pv_cell,
 };
 
@@ -402,5 +404,6 @@ const struct strategy pvc_strategy = {
 	.prepare_create = volume_prepare_create,
 	.validate = pvc_validate,
 	.validate_update = pvc_validate_update,
+	.warn = pvc_warn,
 	.cell = pvc_cell,
 };

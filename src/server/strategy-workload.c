@@ -15,6 +15,7 @@
 #include "server/strategies.h"
 #include "server/table.h"
 #include "server/valid.h"
+#include "server/warn.h"
 #include "server/workload.h"
 #include "json/json.h"
 
@@ -265,6 +266,7 @@ const struct strategy replicaset_strategy = {
 	.prepare_create = replicas_prepare_create,
 	.validate = replicaset_validate,
 	.validate_update = replicaset_validate_update,
+	.warn = workload_warn,
 	.cell = workload_cell,
 };
 
@@ -273,6 +275,7 @@ const struct strategy deployment_strategy = {
 	.set_defaults = deployment_defaults,
 	.validate = deployment_validate,
 	.validate_update = deployment_validate_update,
+	.warn = workload_warn,
 	.cell = workload_cell,
 };
 
@@ -283,6 +286,7 @@ const struct strategy daemonset_strategy = {
 	.prepare_update = daemonset_prepare_update,
 	.validate = daemonset_validate,
 	.validate_update = daemonset_validate_update,
+	.warn = workload_warn,
 	.cell = workload_cell,
 };
 
@@ -293,6 +297,7 @@ const struct strategy statefulset_strategy = {
 	.prepare_create = statefulset_prepare_create,
 	.validate = statefulset_validate,
 	.validate_update = statefulset_validate_update,
+	.warn = statefulset_warn,
 	.cell = workload_cell,
 };
 
@@ -303,6 +308,7 @@ const struct strategy replicationcontroller_strategy = {
 	.prepare_create = replicas_prepare_create,
 	.validate = rc_validate,
 	.validate_update = rc_validate_update,
+	.warn = rc_warn,
 	.cell = rc_cell,
 };
 
@@ -311,5 +317,6 @@ const struct strategy podtemplate_strategy = {
 	.delete_returns_obj = true,
 	.set_defaults = podtemplate_defaults,
 	.validate = podtemplate_validate,
+	.warn = podtemplate_warn,
 	.cell = podtemplate_cell,
 };

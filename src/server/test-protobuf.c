@@ -226,4 +226,5 @@ TEST(broken_input)
 	schema_registry_free(types);
 }
 
-TEST_MAIN(T(schema_choices), T(times), T(service_decodes), T(zeros), T(embedded_messages), T(broken_input))
+TEST_MAIN(T(schema_choices), T(times), T(service_decodes), T(zeros), T(embedded_messages),
+	  T(broken_input))

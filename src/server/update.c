@@ -172,7 +172,10 @@ static struct err *update_validate(struct update *u, struct err *e)
 		st->validate(rq, u->obj, &e);
 	if (st->validate_update)
 		st->validate_update(rq, u->obj, u->old, &e);
-	return error_invalid(e, resource_stored_group(rq->res), rq->res->kind, rq->name);
+	TRY(error_invalid(e, resource_stored_group(rq->res), rq->res->kind, rq->name));
+	if (st->warn)
+		st->warn(rq, u->obj, u->old);
+	return NULL;
 }
 
 /* What the request may change, and who owns what then: as the client made it, not a webhook. */

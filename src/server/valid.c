@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "server/cidr.h"
 #include "server/errors.h"
 #include "json/json.h"
 
@@ -338,11 +339,30 @@ void valid_port_name(const struct valid *v, const struct place *p, struct str na
 		valid_invalid_str(v, p, name, "must not begin or end with a hyphen");
 }
 
-void valid_ip(const struct valid *v, const struct place *p, struct str ip)
+bool valid_ip(const struct valid *v, const struct place *p, struct str ip)
 {
-	if (!ip_is_valid(ip))
+	if (ip_has_leading_zeros(ip))
+		valid_invalid_str(v, p, ip, "must not have leading 0s");
+	else if (!ip_is_valid(ip))
 		valid_invalid_str(v, p, ip,
 				  "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+	else if (ip_is_mapped(ip))
+		valid_invalid_str(v, p, ip, "must not be an IPv4-mapped IPv6 address");
+	else
+		return true;
+	return false;
+}
+
+bool valid_ip_canonical(const struct valid *v, const struct place *p, struct str ip)
+{
+	struct str text = ipv6_canonical(v->a, ip);
+
+	if (!valid_ip(v, p, ip))
+		return false;
+	if (str_empty(text) || str_eq(text, ip))
+		return true;
+	valid_invalid_str(v, p, ip, "must be in canonical form (\"" STR_FMT "\")", STR_ARG(text));
+	return false;
 }
 
 void csi_driver_name_validate(const struct valid *v, struct str name, const struct place *p)

@@ -76,7 +76,10 @@ void valid_annotations(const struct valid *v, const struct place *p, const struc
 /* A metav1.LabelSelector. */
 void valid_selector(const struct valid *v, const struct place *p, const struct json *sel);
 void valid_port_name(const struct valid *v, const struct place *p, struct str name);
-void valid_ip(const struct valid *v, const struct place *p, struct str ip);
+/* Says what is wrong with an address; true: nothing. */
+bool valid_ip(const struct valid *v, const struct place *p, struct str ip);
+/* The same, and it must be written as RFC 5952 says. */
+bool valid_ip_canonical(const struct valid *v, const struct place *p, struct str ip);
 void csi_driver_name_validate(const struct valid *v, struct str name, const struct place *p);
 void valid_port(const struct valid *v, const struct place *p, int64_t port);
 /* "field is immutable" unless both are equal; NULL and missing are the same. */

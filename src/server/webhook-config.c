@@ -10,6 +10,7 @@
 #include "server/policy-expr.h"
 #include "server/request.h"
 #include "server/table.h"
+#include "server/warn.h"
 #include "server/webhook.h"
 #include "json/json.h"
 
@@ -284,6 +285,7 @@ const struct strategy mutating_webhook_strategy = {
 	.prepare_create = webhook_prepare_create,
 	.validate = mutating_create,
 	.validate_update = mutating_update,
+	.warn = static_name_warn,
 	.cell = webhook_cell,
 };
 
@@ -293,5 +295,6 @@ const struct strategy validating_webhook_strategy = {
 	.prepare_create = webhook_prepare_create,
 	.validate = validating_create,
 	.validate_update = validating_update,
+	.warn = static_name_warn,
 	.cell = webhook_cell,
 };

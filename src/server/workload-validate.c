@@ -36,6 +36,7 @@ void template_validate(const struct valid *v, const struct json *tmpl, const str
 
 	valid_labels(v, AT(p, "labels"), json_at(tmpl, "metadata.labels"));
 	valid_annotations(v, AT(p, "annotations"), json_at(tmpl, "metadata.annotations"));
+	pod_annotations_validate(v, tmpl, AT(p, "annotations"));
 	pod_spec_validate(v, spec, AT(p, "spec"));
 	if (json_len(json_get(spec, "ephemeralContainers")))
 		valid_forbidden(v, AT(AT(p, "spec"), "ephemeralContainers"),
