@@ -32,7 +32,6 @@
 #define HOLLOW_DISK    "1Ti"
 #define HOLLOW_VERSION "v1.36.0"
 #define HOLLOW_WORKERS 16
-#define JOB_RUNS_MS    1000
 #define NODES          GVR("", "v1", "nodes")
 #define PODS           GVR("", "v1", "pods")
 
@@ -224,11 +223,14 @@ static struct err *hollow_take_ip(struct hollow *h, struct arena *a, size_t node
 	return ret->n ? NULL : err_new(ERR_UNAVAILABLE, "the node has no address left");
 }
 
-static bool hollow_is_job(const struct json *pod)
+/* How long the Pod's containers run before they succeed; -1: for ever. */
+static int64_t hollow_runs_ms(const struct json *pod)
 {
-	const struct json *owner = meta_controller(pod);
+	int64_t ns;
 
-	return owner && str_eqz(json_str_at(owner, "kind"), "Job");
+	if (!duration_parse_go(meta_annotation(pod, "isoplane.io/hollow-runs"), &ns) || ns < 0)
+		return -1;
+	return ns / NS_PER_MS;
 }
 
 /* How long the Pod has run; 0 when it has not begun. */
@@ -312,8 +314,7 @@ static struct err *hollow_pod_do(struct hollow *h, struct arena *a, struct json 
 {
 	struct client_delete_opts opts = CLIENT_DELETE_DEFAULT;
 	struct str phase = json_str_at(pod, "status.phase");
-	int64_t age = hollow_age_ms(pod);
-	bool job = hollow_is_job(pod);
+	int64_t age = hollow_age_ms(pod), runs = hollow_runs_ms(pod);
 
 	if (meta_deleting(pod)) {
 		opts.grace_seconds = 0;
@@ -323,10 +324,10 @@ static struct err *hollow_pod_do(struct hollow *h, struct arena *a, struct json 
 	}
 	if (pod_phase_is_final(phase))
 		return NULL;
-	if (job && age < JOB_RUNS_MS)
-		controller_enqueue_after(h->pod_ctl, key, JOB_RUNS_MS - age);
+	if (age < runs)
+		controller_enqueue_after(h->pod_ctl, key, runs - age);
 	return hollow_pod_report(h, a, pod, node,
-				 job && str_eqz(phase, "Running") && age >= JOB_RUNS_MS);
+				 runs >= 0 && str_eqz(phase, "Running") && age >= runs);
 }
 
 static struct err *hollow_pod_sync(void *ctx, struct arena *a, struct str key)

@@ -171,6 +171,8 @@ static struct str object_field(struct arena *a, const struct json *tree, const s
 	const struct json *v;
 
 	v = json_at(tree, arena_strz(a, f->path));
+	if (f->or_path.n && str_empty(json_as_str(v)))
+		v = json_at(tree, arena_strz(a, f->or_path));
 	if (json_is(v, JSON_STR))
 		return str_empty(json_as_str(v)) ? f->dflt : json_as_str(v);
 	return json_is_null(v) ? f->dflt : json_text(a, v);

@@ -55,6 +55,7 @@ struct column {
 struct selectable {
 	struct str name;
 	struct str path;
+	struct str or_path; /* looked at when nothing is there; or empty */
 	struct str dflt;
 	struct str key;
 };

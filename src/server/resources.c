@@ -130,13 +130,13 @@ static const struct {
 
 /* Selectable fields whose value is not simply the member of that name. */
 static const struct {
-	const char *type, *name, *path, *dflt, *key;
+	const char *type, *name, *path, *dflt, *key, *or_path;
 } field_rows[] = {
 #define CORE "io.k8s.api.core.v1."
 #define EVT  "io.k8s.api.events.v1.Event"
 	{ CORE "Node", "spec.unschedulable", "spec.unschedulable", "false", NULL },
 	{ CORE "Pod", "spec.hostNetwork", "spec.hostNetwork", "false", NULL },
-	{ CORE "Event", "source", "source.component", "", NULL },
+	{ CORE "Event", "source", "source.component", "", NULL, "reportingComponent" },
 	{ CORE "ReplicationController", "status.replicas", "status.replicas", "0", NULL },
 	{ "io.k8s.api.apps.v1.ReplicaSet", "status.replicas", "status.replicas", "0", NULL },
 	{ "io.k8s.api.batch.v1.Job", "status.successful", "status.succeeded", "0", NULL },
@@ -212,8 +212,9 @@ static void load_fields(struct resource_loader *l)
 	{
 		struct selectable *one = &f[l->v->n_fields++];
 
-		*one = (struct selectable){ json_as_str(it.val), json_as_str(it.val), STR_EMPTY,
-					    json_as_str(it.val) };
+		*one = (struct selectable){ .name = json_as_str(it.val),
+					    .path = json_as_str(it.val),
+					    .key = json_as_str(it.val) };
 		for (size_t i = 0; i < ARRAY_LEN(field_rows); i++) {
 			if (!str_eqz(l->v->type, field_rows[i].type) ||
 			    !str_eqz(one->name, field_rows[i].name))
@@ -222,6 +223,8 @@ static void load_fields(struct resource_loader *l)
 			one->dflt = str_from(field_rows[i].dflt);
 			if (field_rows[i].key)
 				one->key = str_from(field_rows[i].key);
+			if (field_rows[i].or_path)
+				one->or_path = str_from(field_rows[i].or_path);
 		}
 	}
 }

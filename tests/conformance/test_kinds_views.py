@@ -86,6 +86,11 @@ def test_event_fields_have_both_names(api, ns):
     assert names(core, "involvedObject.name=p") == ["p"]
     assert names(EVENTS.format(ns), "regarding.name=q") == ["q"]
     assert names(EVENTS.format(ns), "reportingController=ex.io/test") == ["p", "q"]
+    api.ok("POST", core, {"metadata": {"name": "r", "namespace": ns}, "source": {"component": "c"},
+                          "involvedObject": {"namespace": ns}})
+    assert names(core, "source=c") == ["r"]
+    # who has no source is known by who reports
+    assert names(core, "source=ex.io/test") == ["p", "q"]
     r = api.get(EVENTS.format(ns) + "?fieldSelector=involvedObject.name=p")
     assert (r.status, r.json["message"]) == (400, "field label not supported: involvedObject.name")
 

@@ -71,7 +71,8 @@ def test_pods_run_and_go(plane, ns):
 def test_jobs_end(ns):
     ns.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {
         "completions": 3, "parallelism": 3,
-        "template": {"spec": {**POD_SPEC, "restartPolicy": "Never"}}}})
+        "template": {"metadata": {"annotations": {"isoplane.io/hollow-runs": "500ms"}},
+                     "spec": {**POD_SPEC, "restartPolicy": "Never"}}}})
     ns.kubectl("wait", "job/j", "--for=condition=Complete", "--timeout=30s")
 
 
