@@ -520,6 +520,8 @@ const struct schema *schema_registry_find(struct schema_registry *r, struct str 
 	ASSERT(!e); /* written by the build */
 	s = schema_own(schema_build(r->root, j));
 	s->type_name = r->texts[i].name;
+	/* whose bytes are somebody else's */
+	s->map_atomic |= str_has_suffix(s->type_name, STR(".RawExtension"));
 	r->compiled[i] = s;
 	return s;
 }

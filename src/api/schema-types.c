@@ -168,6 +168,20 @@ static struct err *types_integer(const struct types *t, const struct schema *s,
 	return NULL;
 }
 
+/* Whole numbers are written without decimals. */
+static struct err *types_number(const struct types *t, const struct schema *s, struct json *v)
+{
+	double d = json_as_real(v, 0);
+
+	if (json_is(v, JSON_INT))
+		return NULL;
+	if (!json_is(v, JSON_REAL))
+		return types_bad(t, s, v, false);
+	if (d > -1e15 && d < 1e15 && d == (double)(int64_t)d)
+		json_become(v, json_int(t->keep, (int64_t)d));
+	return NULL;
+}
+
 static struct err *types_object(struct types t, const struct schema *s, struct json *v)
 {
 	if (s->type_name.n)
@@ -228,8 +242,7 @@ static struct err *types_node(struct types t, const struct schema *s, struct jso
 	if (s->types & SCHEMA_T_BOOLEAN)
 		return json_is(v, JSON_BOOL) ? NULL : types_bad(&t, s, v, false);
 	if (s->types & SCHEMA_T_NUMBER)
-		return json_is(v, JSON_INT) || json_is(v, JSON_REAL) ? NULL
-								     : types_bad(&t, s, v, false);
+		return types_number(&t, s, v);
 	return NULL;
 }
 

@@ -9,6 +9,7 @@
 #include "json/json.h"
 
 #define POD    "io.k8s.api.core.v1.Pod"
+#define CRD    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 #define LEASE  "io.k8s.api.coordination.v1.Lease"
 #define CM     "io.k8s.api.core.v1.ConfigMap"
 #define KEY    "io.k8s.api.core.v1.KeyToPath"
@@ -219,6 +220,8 @@ TEST(times_and_quantities_as_go_writes_them)
 		  "{\"status\":{\"startTime\":\"2026-01-01T00:00:00Z\"}}" },
 		{ POD, "{\"metadata\":{\"deletionTimestamp\":\"0001-01-01T00:00:00Z\"}}",
 		  "{\"metadata\":{\"deletionTimestamp\":null}}" },
+		{ CRD, "{\"minimum\":1.0,\"maximum\":1.5,\"multipleOf\":2,\"default\":1.0}",
+		  "{\"minimum\":1,\"maximum\":1.5,\"multipleOf\":2,\"default\":1.0}" },
 		{ LEASE, "{\"spec\":{\"renewTime\":\"2026-01-01T00:00:00.123456+00:00\"}}",
 		  "{\"spec\":{\"renewTime\":\"2026-01-01T00:00:00.123456Z\"}}" },
 		{ POD,
