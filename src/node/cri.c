@@ -383,14 +383,16 @@ struct err *cri_attach_url(struct cri *c, struct arena *a, const struct cri_stre
 	return NULL;
 }
 
-struct err *cri_port_forward_url(struct cri *c, struct arena *a, struct str sandbox,
-				 struct str *ret)
+struct err *cri_port_forward_url(struct cri *c, struct arena *a, struct str sandbox, int32_t *ports,
+				 size_t n_ports, struct str *ret)
 {
 	CRI(PortForwardRequest) req;
 	CRI(PortForwardResponse) * resp;
 
 	runtime__v1__port_forward_request__init(&req);
 	req.pod_sandbox_id = cri_z(a, sandbox);
+	req.port = ports;
+	req.n_port = n_ports;
 	TRY(cri_call(c, a, RUNTIME("PortForward"), &req.base,
 		     &runtime__v1__port_forward_response__descriptor, &resp));
 	*ret = str_from(resp->url);

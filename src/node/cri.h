@@ -79,7 +79,8 @@ MUST_USE SUSPENDS struct err *cri_exec_url(struct cri *c, struct arena *a,
 MUST_USE SUSPENDS struct err *cri_attach_url(struct cri *c, struct arena *a,
 					     const struct cri_stream_opts *o, struct str *ret);
 MUST_USE SUSPENDS struct err *cri_port_forward_url(struct cri *c, struct arena *a,
-						   struct str sandbox, struct str *ret);
+						   struct str sandbox, int32_t *ports,
+						   size_t n_ports, struct str *ret);
 
 /* images */
 /* *ret is NULL when the image is not there. */

@@ -304,6 +304,33 @@ static struct err *server_attach(struct server *s, struct http_exchange *x, cons
 	return server_stream_relay(x, url);
 }
 
+/* A WebSocket names its ports beforehand, SPDY's streams each their own. */
+static struct err *forward_ports(const struct http_request *rq, int32_t **ret, size_t *ret_n)
+{
+	struct str left = http_query_find(&rq->query, "port"), part;
+	struct arena *a = rq->arena;
+	size_t n = 0;
+
+	*ret = NULL;
+	*ret_n = 0;
+	if (!http_headers_has_token(&rq->headers, "upgrade", "websocket"))
+		return NULL;
+	if (!left.n)
+		return err_new(ERR_BAD_REQUEST, "query parameter \"port\" is required");
+	*ret = arena_array(a, left.n, sizeof(**ret));
+	while (left.n) {
+		uint64_t port;
+
+		str_cut(&left, ',', &part);
+		if (!str_to_u64(part, &port) || port < 1 || port > 65535)
+			return err_new(ERR_BAD_REQUEST, "unable to parse \"" STR_FMT "\" as a port",
+				       STR_ARG(part));
+		(*ret)[n++] = (int32_t)port;
+	}
+	*ret_n = n;
+	return NULL;
+}
+
 static struct err *server_port_forward(struct server *s, struct http_exchange *x,
 				       const struct route *r)
 {
@@ -312,14 +339,17 @@ static struct err *server_port_forward(struct server *s, struct http_exchange *x
 	const struct rt_sandbox *sb;
 	struct rt_pod rt;
 	struct str url;
+	int32_t *ports;
+	size_t n_ports;
 
 	if (!p)
 		return err_new(ERR_NOT_FOUND, "pod \"%.*s\" does not exist", STR_ARG(r->part[2]));
+	TRY(forward_ports(http_request(x), &ports, &n_ports));
 	TRY(rt_pod_read(s->agent->cri, a, arena_str(a, str_from(p->uid)), &rt));
 	sb = rt_pod_sandbox(&rt);
 	if (!sb)
 		return err_new(ERR_NOT_FOUND, "pod \"%.*s\" is not running", STR_ARG(r->part[2]));
-	TRY(cri_port_forward_url(s->agent->cri, a, sb->id, &url));
+	TRY(cri_port_forward_url(s->agent->cri, a, sb->id, ports, n_ports, &url));
 	return server_stream_relay(x, url);
 }
 

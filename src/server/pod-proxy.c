@@ -245,6 +245,25 @@ static const struct {
 	{ "tty", "tty" },
 };
 
+/* "ports" of each value become one "port" of them all, which WebSockets need. */
+static struct str stream_forward_target(const struct api_request *rq)
+{
+	const struct http_query *q = &rq->http->query;
+	_cleanup_buf_ struct buf b = { 0 };
+	const char *sep = "?port=";
+
+	buf_addf(&b, "/portForward/" STR_FMT "/" STR_FMT, STR_ARG(rq->ns), STR_ARG(rq->name));
+	for (size_t i = 0; i < q->n; i++) {
+		int64_t port;
+
+		if (!str_eqz(q->v[i].name, "ports") || !str_to_i64(q->v[i].value, &port))
+			continue;
+		buf_addf(&b, "%s%lld", sep, (long long)port);
+		sep = ",";
+	}
+	return buf_to_arena(&b, rq->arena);
+}
+
 static struct str stream_target(struct target *t)
 {
 	struct api_request *rq = t->rq;
@@ -252,13 +271,8 @@ static struct str stream_target(struct target *t)
 	_cleanup_buf_ struct buf b = { 0 };
 	const char *sep = "?";
 
-	if (str_eqz(rq->sub, "portforward")) {
-		buf_addf(&b, "/portForward/" STR_FMT "/" STR_FMT, STR_ARG(rq->ns),
-			 STR_ARG(rq->name));
-		if (!str_empty(rq->http->raw_query))
-			buf_addf(&b, "?" STR_FMT, STR_ARG(rq->http->raw_query));
-		return buf_to_arena(&b, rq->arena);
-	}
+	if (str_eqz(rq->sub, "portforward"))
+		return stream_forward_target(rq);
 	buf_addf(&b, "/" STR_FMT "/" STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(rq->sub),
 		 STR_ARG(rq->ns), STR_ARG(rq->name), STR_ARG(t->container));
 	for (size_t i = 0; i < q->n; i++) {

@@ -56,7 +56,9 @@ bool pod_websocket_translated(const struct api_request *rq)
 {
 	if (!http_headers_has_token(&rq->http->headers, "upgrade", "websocket"))
 		return false;
-	return websocket_offers(rq, PROTOCOL_EXEC) || websocket_offers(rq, PROTOCOL_FORWARD);
+	/* others go through to the runtime as they are */
+	return websocket_offers(rq,
+				str_eqz(rq->sub, "portforward") ? PROTOCOL_FORWARD : PROTOCOL_EXEC);
 }
 
 /* The kubelet's side; *ret is NULL when it refused, which then is answered. */
