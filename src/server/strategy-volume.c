@@ -20,6 +20,8 @@
 #include "server/workload.h"
 #include "json/json.h"
 
+#define BETA_CLASS "volume.beta.kubernetes.io/storage-class"
+
 static struct err *volume_prepare_create(struct api_request *rq, struct json *obj)
 {
 	json_set_str(rq->arena, json_sub(rq->arena, obj, "status"), "phase", STR("Pending"));
@@ -120,7 +122,7 @@ static struct str volume_phase(const struct json *obj)
 
 static struct str volume_class(const struct json *obj)
 {
-	struct str c = meta_annotation(obj, "volume.beta.kubernetes.io/storage-class");
+	struct str c = meta_annotation(obj, BETA_CLASS);
 
 	return str_empty(c) ? json_str_at(obj, "spec.storageClassName") : c;
 }
@@ -344,40 +346,78 @@ static void pvc_validate(struct api_request *rq, const struct json *obj, struct 
 	pvc_source(&v, spec, "dataSourceRef");
 }
 
-/* What of a claim's spec may never change; the volume's name may be set once. */
-static struct json *pvc_fixed(struct arena *a, const struct json *obj, bool keep_volume)
+/* Whether the class may be set: one that was not named, or only by the older annotation. */
+static bool pvc_class_free(const struct json *obj, const struct json *old)
 {
-	struct json *spec = json_copy(a, json_get(obj, "spec"));
+	const struct json *now = json_at(obj, "spec.storageClassName");
+	const struct json *said = json_get(meta_annotations(old), BETA_CLASS);
 
-	json_delz(spec, "resources");
-	json_delz(spec, "volumeAttributesClassName");
-	if (!keep_volume)
-		json_delz(spec, "volumeName");
-	return spec;
+	return now && !json_at(old, "spec.storageClassName") &&
+	       (!said || str_eq(json_as_str(said), json_as_str(now)));
+}
+
+/* The annotation stays, or goes when the spec says the same. */
+static bool pvc_class_moves(const struct json *obj, const struct json *old)
+{
+	const struct json *was = json_get(meta_annotations(old), BETA_CLASS);
+	const struct json *is = json_get(meta_annotations(obj), BETA_CLASS);
+
+	return was && pvc_class_free(obj, old) &&
+	       (!is || str_eq(json_as_str(is), json_as_str(was)));
+}
+
+/* to gets the member of from, or none. */
+static void pvc_take(struct arena *a, struct json *to, const struct json *from, const char *name)
+{
+	const struct json *v = json_get(from, name);
+
+	json_delz(to, name);
+	if (v)
+		json_set(a, to, name, json_copy(a, v));
+}
+
+/* Whether the spec differs in what may not change; what may is taken from the old one. */
+static bool pvc_changed(struct arena *a, const struct json *obj, const struct json *old)
+{
+	const struct json *was = json_get(old, "spec"), *then = json_at(was, "resources.requests");
+	struct json *is = json_copy(a, json_get(obj, "spec"));
+	struct json *now = json_at(is, "resources.requests");
+
+	if (str_empty(json_str_at(was, "volumeName")))
+		pvc_take(a, is, was, "volumeName");
+	if (pvc_class_free(obj, old))
+		pvc_take(a, is, was, "storageClassName");
+	if (str_eqz(json_str_at(old, "status.phase"), "Bound")) {
+		pvc_take(a, is, was, "volumeAttributesClassName");
+		if (now)
+			pvc_take(a, now, then, "storage");
+	}
+	return !json_equal(is, was);
 }
 
 static void pvc_validate_update(struct api_request *rq, const struct json *obj,
 				const struct json *old, struct err **e)
 {
 	const struct valid v = { rq->arena, e };
-	bool named = !str_empty(json_str_at(old, "spec.volumeName"));
-	bool bound = str_eqz(json_str_at(old, "status.phase"), "Bound");
+	struct str is_class = meta_annotation(obj, BETA_CLASS);
 	const struct json *now = json_at(obj, "spec.resources.requests.storage"),
 			  *then = json_at(old, "spec.resources.requests.storage");
 	struct quantity was, is, cap;
-	bool sizes = valid_quantity(&v, now, &is) && valid_quantity(&v, then, &was);
-	bool resized = sizes && quantity_cmp(is, was) != 0;
 
 	if (request_is_status(rq))
 		return;
-	if (!json_equal(pvc_fixed(rq->arena, obj, named), pvc_fixed(rq->arena, old, named)) ||
-	    (!bound && resized))
+	if (!pvc_class_moves(obj, old) && !str_eq(is_class, meta_annotation(old, BETA_CLASS)))
+		valid_invalid_str(&v, AT(AT(AT(NULL, "metadata"), "annotations"), BETA_CLASS),
+				  is_class, "field is immutable");
+	if (pvc_changed(rq->arena, obj, old))
 		valid_forbidden(&v, AT(NULL, "spec"),
 				"spec is immutable after creation except resources.requests and "
 				"volumeAttributesClassName for bound claims");
-	if (bound && sizes && quantity_cmp(is, was) < 0 &&
-	    !(quantity_parse(json_str_at(old, "status.capacity.storage"), &cap) &&
-	      quantity_cmp(is, cap) > 0))
+	/* down to what there is, for one whose growth failed */
+	if (valid_quantity(&v, now, &is) && valid_quantity(&v, then, &was) &&
+	    quantity_cmp(is, was) < 0 &&
+	    quantity_parse(json_str_at(old, "status.capacity.storage"), &cap) &&
+	    quantity_cmp(is, cap) <= 0)
 		cause_forbidden(e, STR("spec.resources.requests.storage"),
 				"field can not be less than status.capacity");
 	valid_immutable(&v, AT(NULL, "volumeMode"), json_at(obj, "spec.volumeMode"),

@@ -97,3 +97,44 @@ def test_volumes(api, ns):
     assert "spec is immutable after creation" in r["message"]
     assert api.patch(path + "/c", {"spec": {"volumeName": "v"}}).status == 200
     api.ok("DELETE", "/apis/storage.k8s.io/v1/storageclasses/dflt")
+
+
+def test_what_of_a_claim_may_change(api, ns):
+    base = f"/api/v1/namespaces/{ns}/persistentvolumeclaims"
+    beta = "volume.beta.kubernetes.io/storage-class"
+    fixed = ("spec: Forbidden: spec is immutable after creation except resources.requests and "
+             "volumeAttributesClassName for bound claims")
+
+    def claim(name, **annotations):
+        api.ok("POST", base, {"metadata": {"name": name, "annotations": annotations}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+
+    def change(name, spec, *causes):
+        r = api.patch(f"{base}/{name}", {"spec": spec})
+        got = [f'{c["field"]}: {c["message"]}' for c in r.json.get("details", {}).get("causes", [])]
+        assert (r.status, got) == (422 if causes else 200, list(causes)), r.body
+
+    grows = f"grows-{ns}"
+    api.ok("POST", "/apis/storage.k8s.io/v1/storageclasses", {
+        "metadata": {"name": grows}, "provisioner": "x.y/z", "allowVolumeExpansion": True})
+    claim("a")
+    change("a", {"resources": {"requests": {"storage": "1024Mi"}}})  # the same
+    change("a", {"resources": {"requests": {"storage": "2Gi"}}}, fixed)
+    change("a", {"resources": {"limits": {"storage": "2Gi"}}}, fixed)
+    change("a", {"storageClassName": grows})  # where none was named
+    change("a", {"storageClassName": "y"}, fixed)
+    change("a", {"volumeName": "v"})
+    change("a", {"volumeName": "w"}, fixed)
+    claim("b", **{beta: "x"})
+    change("b", {"storageClassName": "y"}, fixed)
+    change("b", {"storageClassName": "x"})
+    claim("c", **{beta: "x"})
+    r = api.patch(base + "/c", {"metadata": {"annotations": {beta: "y"}}})
+    assert status(r, 422, "Invalid")["message"].endswith(
+        f'metadata.annotations.{beta}: Invalid value: "y": field is immutable')
+    # bound: up, and down to no less than there is
+    api.patch(base + "/a/status", {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}})
+    change("a", {"resources": {"requests": {"storage": "3Gi"}}})
+    change("a", {"resources": {"requests": {"storage": "2Gi"}}})
+    change("a", {"resources": {"requests": {"storage": "1Gi"}}},
+           "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity")

@@ -184,6 +184,7 @@ def test_not_compiled(api, r, member, want):
 
 
 @pytest.mark.parametrize("r,member,want", [
+    (rule(""), "rule", "Required value: rule is not specified"),
     (rule("true", message=" "), "message", "Invalid value: \" \": must be non-empty if specified"),
     (rule("true", message="a\nb"), "message",
      "Invalid value: \"a\\nb\": must not contain line breaks"),
