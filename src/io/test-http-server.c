@@ -743,10 +743,10 @@ FIBER_TEST(drain_lets_exchanges_finish)
 
 /* HTTP/2 */
 
-static struct http_client *h2_client(void)
+static struct http_client *unix_client(bool h2)
 {
 	char name[64];
-	struct http_client_opts opts = { .http2_prior_knowledge = true };
+	struct http_client_opts opts = { .http2_prior_knowledge = h2 };
 	static int n;
 	int fd;
 
@@ -755,6 +755,11 @@ static struct http_client *h2_client(void)
 	assert_no_err(stream_listen(opts.address, &fd));
 	http_server_listen(server, fd);
 	return http_client_new(&opts);
+}
+
+static struct http_client *h2_client(void)
+{
+	return unix_client(true);
 }
 
 FIBER_TEST(h2_table)
@@ -1050,6 +1055,83 @@ FIBER_TEST(tls_slow_reader_and_upgrade)
 	return NULL;
 }
 
+/* requests whose body comes in pieces */
+
+struct test_source {
+	struct http_body_source src;
+	size_t left; /* pieces of PIECE bytes */
+	bool breaks; /* in the end */
+};
+
+#define PIECE 10000
+
+static struct err *test_source_next(struct http_body_source *src, struct str *ret)
+{
+	static const char zeros[PIECE];
+	struct test_source *t = container_of(src, struct test_source, src);
+
+	TRY(fiber_yield());
+	*ret = str_make(zeros, t->left ? PIECE : 0);
+	if (!t->left && t->breaks)
+		return err_new(ERR_CONFLICT, "no more");
+	t->left -= t->left > 0;
+	return NULL;
+}
+
+static struct err *send_pieces(struct http_client *c, struct arena *a, struct test_source *t,
+			       uint64_t length, struct http_client_response *ret)
+{
+	const struct http_client_request req = {
+		.method = "PUT",
+		.target = STR("/pieces"),
+		.body = STR("begin"),
+		.more = &t->src,
+		.length = length,
+	};
+
+	t->src = (struct http_body_source){ .next = test_source_next };
+	return http_client_do(c, a, &req, BIG, ret);
+}
+
+static void check_pieces(bool h2)
+{
+	static const struct {
+		size_t pieces;
+		bool known;
+		const char *out;
+	} rows[] = {
+		{ 0, true, "5" },      { 0, false, "5" },        { 3, true, "30005" },
+		{ 3, false, "30005" }, { 100, true, "1000005" }, { 100, false, "1000005" },
+	};
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct http_client_response resp;
+	struct http_client *c;
+
+	begin(0);
+	c = unix_client(h2);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct test_source t = { .left = rows[i].pieces };
+		struct test_source broken = { .left = rows[i].pieces, .breaks = true };
+		uint64_t n = rows[i].known ? 5 + rows[i].pieces * PIECE : HTTP_LENGTH_UNKNOWN;
+
+		assert_no_err(send_pieces(c, a, &t, n, &resp));
+		if (resp.status != 200 || !str_eqz(resp.body, rows[i].out))
+			fail_msg("row %zu: %d '%.*s'", i, resp.status, STR_ARG(resp.body));
+		/* what fails on our side is our error, and no answer is waited for */
+		assert_err(send_pieces(c, a, &broken, rows[i].known ? n + PIECE : n, &resp),
+			   ERR_CONFLICT);
+	}
+	http_client_free(c);
+	end();
+}
+
+FIBER_TEST(client_body_in_pieces)
+{
+	check_pieces(false);
+	check_pieces(true);
+	return NULL;
+}
+
 TEST_MAIN(T(h1_table), T(h1_byte_by_byte), T(h1_large_heads), T(h1_keep_alive_and_limits),
 	  T(h1_bad_body_after_the_answer), T(h1_continue), T(h1_large_body_out),
 	  T(h1_large_body_in_pieces), T(h1_upgrade), T(h1_client_goes_away), T(h1_timeouts),
@@ -1057,4 +1139,4 @@ TEST_MAIN(T(h1_table), T(h1_byte_by_byte), T(h1_large_heads), T(h1_keep_alive_an
 	  T(push_ends_with_its_client), T(drain_lets_exchanges_finish), T(h2_table),
 	  T(h2_idle_connections_end), T(h2_large_bodies), T(h2_reset_cancels_the_handler),
 	  T(h2_streams_side_by_side), T(h2_push), T(tls_h1), T(tls_h2),
-	  T(tls_slow_reader_and_upgrade))
+	  T(tls_slow_reader_and_upgrade), T(client_body_in_pieces))

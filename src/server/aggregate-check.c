@@ -110,6 +110,7 @@ static struct err *aggregate_check_run(struct aggregate_entry *e)
 		e->poked = false;
 		TRY(aggregate_check(e));
 		aggregate_discovery_refresh(e);
+		e->checked = true;
 		aggregate_openapi_refresh(e);
 		if (e->poked)
 			TRY(fiber_sleep_ms(CHECK_PAUSE_MS));

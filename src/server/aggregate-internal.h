@@ -42,7 +42,7 @@ struct aggregate_entry {
 	int64_t service_port;
 	struct str ca_pem;
 	bool insecure;
-	bool available;
+	bool available, checked;
 	struct aggregate_doc discovery; /* APIVersionDiscovery */
 	bool discovery_fresh;           /* it is what the server said last */
 	struct aggregate_doc openapi;   /* paths of its OpenAPI v3 index that we show */

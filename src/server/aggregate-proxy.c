@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "io/http-server.h"
 #include "server/aggregate-internal.h"
+#include "server/flow.h"
 #include "server/request.h"
 #include "server/respond.h"
 #include "server/reverse-proxy.h"
@@ -155,6 +156,8 @@ static struct err *aggregate_pass(struct aggregate_entry *en, struct api_request
 	aggregate_identity(rq->arena, &p.headers, &rq->user);
 	if (!http_headers_find(&p.headers, "audit-id").p)
 		http_headers_add(rq->arena, &p.headers, STR("Audit-Id"), rq->audit_id);
+	/* a console may be open for days */
+	flow_leave(rq->server, rq->ticket);
 	if (aggregate_is_discovery(rq))
 		fiber_limit_ms(ASK_TIMEOUT_MS);
 	e = reverse_proxy(&p, rq);

@@ -24,6 +24,9 @@
 #define SERVICE_LABEL "kubernetes.io/service-name"
 #define RETRY_MS      1000
 
+#define FIRST_CHECK_MS 1000
+#define FIRST_PAUSE_MS 5
+
 static struct aggregate {
 	struct apiserver *server;
 	struct mirror mirror;
@@ -275,6 +278,25 @@ static struct err *aggregate_serve(struct delegate *d UNUSED, struct api_request
 	return e;
 }
 
+/* Those that were there before a restart, and are not known to be there or not yet. */
+static bool aggregate_any_unknown(void)
+{
+	struct aggregate_entry *e;
+
+	list_for_each(e, &agg.entries, link)
+		if (e->available && !e->checked)
+			return true;
+	return false;
+}
+
+/* Who asks first should find in discovery what is there: it is worth a moment, but no more. */
+static struct err *aggregate_wait_first(void)
+{
+	for (int ms = 0; ms < FIRST_CHECK_MS && aggregate_any_unknown(); ms += FIRST_PAUSE_MS)
+		TRY(fiber_sleep_ms(FIRST_PAUSE_MS));
+	return NULL;
+}
+
 struct err *aggregate_init(struct apiserver *s)
 {
 	agg.server = s;
@@ -298,5 +320,6 @@ struct err *aggregate_start(struct apiserver *s)
 	agg.mirror.changed = aggregate_changed;
 	TRY(mirror_start(&agg.mirror, s, APISERVICES));
 	fiber_unref(fiber_spawn(s->loop, "aggregate-local", aggregate_local_fiber, NULL));
-	return aggregate_trust_start(s);
+	TRY(aggregate_trust_start(s));
+	return aggregate_wait_first();
 }

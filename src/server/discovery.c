@@ -211,12 +211,28 @@ static struct json *discovery_strings(struct arena *a, const struct str *v, size
 	return out;
 }
 
+/* Clients compare it with what they saw of other servers: what these store differently counts. */
 static struct str discovery_storage_hash(struct arena *a, const struct resource *res)
 {
+	static const struct {
+		const char *kind, *group, *version;
+	} rows[] = {
+		{ "Event", "", "v1" },
+		{ "CustomResourceDefinition", "apiextensions.k8s.io", "v1beta1" },
+		{ "MutatingAdmissionPolicy", "admissionregistration.k8s.io", "v1beta1" },
+		{ "MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io", "v1beta1" },
+	};
+	struct str group = res->group, version = res->versions[res->storage].version;
 	uint8_t digest[32];
 
-	sha256(arena_fmt(a, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(res->group),
-			 STR_ARG(res->versions[res->storage].version), STR_ARG(res->kind)),
+	for (size_t i = 0; !res->custom && i < ARRAY_LEN(rows); i++) {
+		if (!str_eqz(res->kind, rows[i].kind))
+			continue;
+		group = str_from(rows[i].group);
+		version = str_from(rows[i].version);
+	}
+	sha256(arena_fmt(a, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(group), STR_ARG(version),
+			 STR_ARG(res->kind)),
 	       digest);
 	return base64_encode(a, str_make((const char *)digest, 8));
 }
@@ -255,7 +271,7 @@ static void discovery_legacy_resource(struct arena *a, struct json *list,
 	if (res->n_categories)
 		json_set(a, r, "categories",
 			 discovery_strings(a, res->categories, res->n_categories));
-	if (res->verbs & VERB_LIST)
+	if (res->verbs & VERB_LIST && res->verbs & VERB_WATCH)
 		json_set_str(a, r, "storageVersionHash", discovery_storage_hash(a, res));
 	json_push(list, r);
 	for (size_t i = 0; i < v->n_subresources; i++)

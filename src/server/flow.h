@@ -37,6 +37,7 @@ struct flow *flow_free(struct flow *f);
 /* False in *ret_admitted: it has been answered with 429. Each admitted one leaves. */
 MUST_USE SUSPENDS struct err *flow_enter(struct api_request *rq, struct flow_ticket *t,
 					 bool *ret_admitted);
+/* May come early: what another server does with a request is not our load. Again is nothing. */
 void flow_leave(struct apiserver *s, struct flow_ticket *t);
 
 /* Watches, and streams through subresources. */

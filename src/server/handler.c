@@ -208,7 +208,9 @@ static struct err *handler_admitted(struct api_request *rq)
 	TRY(flow_enter(rq, &ticket, &admitted));
 	if (!admitted)
 		return NULL;
+	rq->ticket = &ticket;
 	e = handler_timed(rq);
+	rq->ticket = NULL;
 	flow_leave(rq->server, &ticket);
 	return e;
 }

@@ -13,6 +13,7 @@
 
 struct apiserver;
 struct audit;
+struct flow_ticket;
 struct http_exchange;
 struct http_request;
 struct selector;
@@ -85,6 +86,7 @@ struct api_request {
 	struct arena *arena;
 	struct wall now;
 	struct user_info user;
+	struct flow_ticket *ticket; /* its place among the running; NULL: from within */
 
 	/* path.c: raw parts of the path, decoded */
 	struct str path;  /* without query */

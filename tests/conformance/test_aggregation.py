@@ -303,6 +303,7 @@ def test_restarts(fresh):
     # ours: what was there before is there again without waiting for a check
     fresh.kill()
     fresh.start()
+    assert aggregated_version(fresh)["freshness"] == "Current"
     assert fresh.get(WIDGETS).status == 200
     assert available(fresh)[0] == "True"
     # both
@@ -628,6 +629,32 @@ def test_upgrades_that_fail(api, agg):
     with upgraded(api, WIDGETS + "/a/stream", "x") as s:
         assert " 503 " in s.head.split("\r\n")[0]
     agg.start()
+
+
+def test_streams_take_no_turns():
+    """What another server is busy with leaves room for other requests of the same user."""
+    s = Server("--max-requests-inflight", "4")
+    ext = Extension(s.get(TRUST).json["data"]["requestheader-client-ca-file"])
+    streams = []
+    try:
+        register(s, ext)
+        has_reason(s, "Passed")
+        s.ok("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+            "metadata": {"name": "all"}, "subjects": [{"kind": "User", "name": "bob"}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                        "name": "cluster-admin"}})
+        wait(lambda: s.get(WIDGETS, user="bob").status == 200)
+        for _ in range(10):
+            streams.append(upgraded(s, WIDGETS + "/a/stream", "x", more=["Impersonate-User: bob"]))
+            assert " 101 " in streams[-1].head
+        began = time.monotonic()
+        assert s.get("/api/v1/namespaces", user="bob").status == 200
+        assert time.monotonic() - began < 5
+    finally:
+        for x in streams:
+            x.close()
+        ext.stop()
+        s.close()
 
 
 def test_gone_while_requests_run(api, agg):

@@ -179,6 +179,19 @@ def test_health(api):
     assert r.body == b"ok" and r.headers["X-Content-Type-Options"] is None
 
 
+def test_hashes_of_what_is_stored(api):
+    """Of four kinds that upstream stores in another version; none of what is not stored."""
+    def hashes(path):
+        return {r["kind"]: r.get("storageVersionHash") for r in api.get(path).json["resources"]
+                if "/" not in r["name"]}
+
+    assert hashes("/apis/apps/v1")["Deployment"] == "8aSe+NMegvE="
+    assert hashes("/api/v1")["Event"] == hashes("/apis/events.k8s.io/v1")["Event"] == "r2yiGXH7wu8="
+    assert hashes("/api/v1")["ComponentStatus"] is None
+    assert hashes("/apis/apiextensions.k8s.io/v1")["CustomResourceDefinition"] == "jfWCUB31mvA="
+    assert hashes("/apis/admissionregistration.k8s.io/v1")["MutatingAdmissionPolicy"] == "LYmCf+UMVdg="
+
+
 def test_pretty(api):
     for how in ({"path": "/apis?pretty=1"}, {"path": "/apis", "headers": {"User-Agent": "curl/8"}},
                 {"path": "/apis", "headers": {"Accept": "application/json;pretty=1"}}):
