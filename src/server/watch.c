@@ -3,7 +3,7 @@
 /*
  * Watches: event-driven, no fiber once the initial state is sent.
  *
- *     store event -> selectors, old and new -> encoded once (struct watch_cache) -> http_push
+ *     store event -> selectors, old and new -> encoded once (struct watch_cache) -> watch_out
  *
  * When a client reads too slowly its queue fills up to WATCH_QUEUE_BYTES; then the watch leaves the
  * store's feed and resumes from the history at the revision it saw last, once the queue has
@@ -30,6 +30,7 @@
 #include "server/request.h"
 #include "server/server.h"
 #include "server/table.h"
+#include "server/watch-out.h"
 #include "json/json.h"
 
 #define WATCH_QUEUE_BYTES (1024 * 1024)
@@ -90,7 +91,7 @@ struct watch_cache {
 };
 
 struct watcher {
-	struct http_push push;
+	struct watch_out out;
 	struct store_watch watch;
 	struct timer timeout, bookmark, last_bookmark;
 	struct list link;
@@ -219,7 +220,7 @@ static void watch_end(struct watcher *w)
 	if (w->feeding)
 		store_watch_cancel(&w->watch);
 	w->feeding = false;
-	http_push_end(&w->push);
+	watch_out_end(&w->out);
 }
 
 static void watch_send_error(struct watcher *w, struct err *e)
@@ -232,7 +233,7 @@ static void watch_send_error(struct watcher *w, struct err *e)
 	buf_addz(&b, "}\n");
 	err_free(e);
 	if (!w->closed && !w->ending)
-		http_push_write(&w->push, buf_str(&b));
+		watch_out_write(&w->out, buf_str(&b));
 	watch_end(w);
 }
 
@@ -252,7 +253,7 @@ static void watch_send_bookmark(struct watcher *w, bool initial_end)
 	json_write(&b, watch_form(w, a, o));
 	buf_addz(&b, "}\n");
 	w->columns_sent = true;
-	http_push_write(&w->push, buf_str(&b));
+	watch_out_write(&w->out, buf_str(&b));
 }
 
 /* False when the queue is full now. */
@@ -268,7 +269,7 @@ static bool watch_send(struct watcher *w, enum watch_type type, const struct obj
 	}
 	++*w->counter;
 	w->columns_sent = true;
-	room = http_push_blob(&w->push, b);
+	room = watch_out_blob(&w->out, b);
 	blob_unref(b);
 	return room;
 }
@@ -392,7 +393,7 @@ static void pending_clear(struct watcher *w)
 
 static struct err *watch_room(struct watcher *w)
 {
-	while (!w->closed && http_push_queued(&w->push) > WATCH_QUEUE_BYTES)
+	while (!w->closed && watch_out_queued(&w->out) > WATCH_QUEUE_BYTES)
 		TRY(waitq_wait(&w->drained));
 	return NULL;
 }
@@ -513,7 +514,7 @@ static void watch_free(struct watcher *w)
 
 static void watch_closed(struct http_push *p)
 {
-	struct watcher *w = container_of(p, struct watcher, push);
+	struct watcher *w = container_of(p, struct watcher, out.push);
 
 	w->closed = true;
 	/* the fiber that still sends the initial state frees it then */
@@ -525,7 +526,7 @@ static void watch_closed(struct http_push *p)
 
 static void watch_writable(struct http_push *p)
 {
-	struct watcher *w = container_of(p, struct watcher, push);
+	struct watcher *w = container_of(p, struct watcher, out.push);
 
 	if (w->busy)
 		waitq_wake_all(&w->drained);
@@ -617,8 +618,8 @@ static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 		.counter = metrics_watch_events(rq->server, rq->res, rq->v),
 		.busy = true,
 	};
-	w->push.writable = watch_writable;
-	w->push.closed = watch_closed;
+	w->out.push.writable = watch_writable;
+	w->out.push.closed = watch_closed;
 	w->timeout.fn = watch_timeout;
 	w->bookmark.fn = watch_bookmark;
 	w->last_bookmark.fn = watch_last_bookmark;
@@ -754,14 +755,20 @@ static void watch_begin(struct watcher *w, bool initial, bool feed, struct err *
 		watch_feed(w);
 }
 
-struct err *serve_watch(struct api_request *rq)
-{
-	struct watcher *w = NULL;
-	struct err *e = NULL;
-	bool initial = watch_wants_initial(rq);
+struct watch_start {
+	struct watcher *w;
+	struct api_request *rq;
+};
 
-	TRY(watch_new(rq, &w));
-	http_respond_push(rq->x, 200, "application/json", &w->push, WATCH_QUEUE_BYTES);
+/* From the answer's head to the feed. */
+static struct err *watch_start(void *arg)
+{
+	const struct watch_start *start = arg;
+	struct watcher *w = start->w;
+	struct api_request *rq = start->rq;
+	bool initial = watch_wants_initial(rq);
+	struct err *e = NULL;
+
 	watch_start_timers(w, rq->opt.timeout_s);
 	/* as a list would: the state must be at least as new as asked for */
 	if (initial && rq->opt.rv)
@@ -771,6 +778,25 @@ struct err *serve_watch(struct api_request *rq)
 	else if (!rq->opt.rv)
 		w->seen = store_rev(rq->server->store);
 	watch_begin(w, initial, true, e);
+	return NULL;
+}
+
+struct err *serve_watch(struct api_request *rq)
+{
+	struct watch_start start = { .rq = rq };
+	struct err *e;
+
+	TRY(watch_new(rq, &start.w));
+	if (!watch_out_wants_socket(rq)) {
+		watch_out_respond(&start.w->out, rq->x, WATCH_QUEUE_BYTES);
+		return watch_start(&start);
+	}
+	e = watch_out_accept(&start.w->out, rq, WATCH_QUEUE_BYTES);
+	if (e) {
+		watch_free(start.w);
+		return e;
+	}
+	watch_out_run_socket(&start.w->out, watch_start, &start);
 	return NULL;
 }
 
@@ -811,7 +837,7 @@ struct watch_cache *watch_cache_free(struct watch_cache *wc)
 		return NULL;
 	list_for_each_safe(w, tmp, &wc->watchers, link) {
 		if (!w->closed)
-			http_push_abort(&w->push);
+			watch_out_abort(&w->out);
 	}
 	for (size_t i = 0; i < ENCODED_N; i++)
 		encoded_fini(&wc->ring[i]);

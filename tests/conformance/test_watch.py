@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watches, as upstream's server answers them."""
+import base64
+import json
+import os
+import struct
+import time
+
 import pytest
 
 from samples import cms
@@ -158,3 +164,96 @@ BAD = [
 def test_refused(api, ns, query, code, text):
     r = api.get(f"{cms(ns)}?watch=1&timeoutSeconds=1&{query}".replace("timeoutSeconds=1&timeout", "timeout"))
     assert r.status == code and text in r.json["message"]
+
+
+class Socket:
+    """A watch over a WebSocket, as the Java client opens it."""
+
+    def __init__(self, api, path, protocol=None):
+        conn = api.connect()
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+                   "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode()}
+        if protocol:
+            headers["Sec-WebSocket-Protocol"] = protocol
+        conn.request("GET", path, headers=headers)
+        self.conn, self.sock = conn, conn.sock
+        self.response = conn.getresponse()
+        self.file = self.response.fp
+
+    def next(self):
+        """(opcode, bytes) of a frame."""
+        head = self.file.read(2)
+        n = head[1] & 127
+        if n == 126:
+            n, = struct.unpack(">H", self.file.read(2))
+        elif n == 127:
+            n, = struct.unpack(">Q", self.file.read(8))
+        return head[0] & 15, self.file.read(n)
+
+    def send(self, opcode, data=b""):
+        mask = os.urandom(4)
+        self.sock.sendall(bytes([0x80 | opcode, 0x80 | len(data)]) + mask +
+                          bytes(c ^ mask[i % 4] for i, c in enumerate(data)))
+
+    def event(self):
+        opcode, data = self.next()
+        assert opcode == 1 and data.endswith(b"}\n")
+        return json.loads(data)
+
+    def close(self):
+        self.conn.close()
+        self.sock.close()
+
+
+def test_socket(api, ns):
+    create(api, ns, "a")
+    w = Socket(api, f"{cms(ns)}?watch=1&allowWatchBookmarks=true")
+    assert w.response.status == 101
+    assert marks([w.event(), w.event()]) == [A, END]
+    create(api, ns, "b")
+    assert marks([w.event()]) == [B]
+    w.send(9, b"there?")
+    assert w.next() == (10, b"there?")
+    w.send(8, b"\x03\xe8")
+    assert w.next()[0] == 8
+    w.close()
+
+
+def test_socket_ends(api, ns):
+    """By the server: after the time asked for, and with an error as an event."""
+    w = Socket(api, f"{cms(ns)}?watch=1&timeoutSeconds=1", "base64.binary.k8s.io")
+    assert w.response.headers["Sec-WebSocket-Protocol"] == "base64.binary.k8s.io"
+    assert w.next() == (8, b"\x03\xe8")
+    w.close()
+    w = Socket(api, f"{cms(ns)}?watch=1&resourceVersion=99999999{WATCH_LIST}")
+    assert w.event()["object"]["reason"] == "Timeout"
+    assert w.next()[0] == 8
+    w.close()
+
+
+def test_socket_refused(api, ns):
+    w = Socket(api, f"{cms(ns)}?watch=1&labelSelector=a+in+(")
+    assert w.response.status == 400
+    w.close()
+
+
+def test_socket_of_a_slow_reader(api, ns):
+    """More than its queue holds: it misses nothing once it reads, and others are not held up."""
+    w = Socket(api, f"{cms(ns)}?watch=1")
+    n = 60
+    for i in range(n):
+        create(api, ns, f"c{i:02}", annotations={"a": "x" * 100000})
+    assert [w.event()["object"]["metadata"]["name"] for _ in range(n)] == [f"c{i:02}" for i in range(n)]
+    w.close()
+
+
+def test_sockets_that_are_dropped(api, ns):
+    for _ in range(20):
+        Socket(api, f"{cms(ns)}?watch=1").close()
+    create(api, ns, "a")
+    end = time.monotonic() + 10
+    while "watch" in "".join(line for line in api.get("/metrics").body.decode().splitlines()
+                             if line.startswith("apiserver_longrunning_requests") and 'verb="WATCH"' in line
+                             and 'resource="configmaps"' in line and not line.endswith(" 0")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
