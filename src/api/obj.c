@@ -126,6 +126,20 @@ static int pair_cmp(const void *a, const void *b)
 	return str_cmp(x->key, y->key);
 }
 
+struct err *obj_fits(const struct json *tree, const struct obj_pair *fields, size_t n_fields)
+{
+	bool fits = json_len(json_path(tree, "metadata", "labels", NULL)) <= UINT16_MAX;
+
+	for (size_t i = 0; i < n_fields; i++)
+		fits &= fields[i].key.n <= UINT16_MAX;
+	if (fits)
+		return NULL;
+	return err_new(ERR_TOO_LARGE,
+		       "Request entity too large: an object may have at most %d labels, and names "
+		       "of selectable fields %d bytes",
+		       UINT16_MAX, UINT16_MAX);
+}
+
 struct obj *obj_new(const struct json *tree, struct rev rev, uint32_t schema_gen,
 		    const struct obj_pair *fields, size_t n_fields)
 {

@@ -52,6 +52,9 @@ struct obj {
 	struct arena *tree_arena;
 };
 
+/* TOO_LARGE: more labels, or longer names of fields, than an object can have. */
+MUST_USE struct err *obj_fits(const struct json *tree, const struct obj_pair *fields,
+			      size_t n_fields);
 /*
  * From a tree with metadata (kind, apiVersion, resourceVersion are dropped). fields are the
  * values for field selectors (metadata.name and metadata.namespace need not be among them).

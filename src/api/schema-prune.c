@@ -52,9 +52,8 @@ static void prune_object(const struct prune *p, const struct schema *s, struct j
 			gone = json_array(p->a);
 		json_push(gone, json_str(p->a, it.key));
 	}
-	if (!p->remove)
-		return;
-	json_for_each(it, gone) json_del(v, json_as_str(it.val));
+	if (p->remove)
+		json_del_all(v, gone);
 }
 
 static void prune_node(const struct prune *p, const struct schema *s, struct json *v,

@@ -13,6 +13,7 @@
 #include "api/obj.h"
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "json/json.h"
 
@@ -22,7 +23,7 @@ struct req {
 	struct str key;
 	enum op op;
 	size_t n;
-	struct str *vals; /* sorted, no duplicates */
+	struct str *vals; /* sorted, no duplicates, once the requirement is read */
 	int64_t num;      /* OP_GT, OP_LT */
 };
 
@@ -56,26 +57,37 @@ static struct req *req_push(struct req_list *l)
 	return &l->p[l->n++];
 }
 
-/* A sorted set of strings, grown in the arena. */
 static void req_add_value(struct arena *a, struct req *r, struct str v)
 {
-	size_t at = 0;
 	struct str *p;
 
-	while (at < r->n && str_cmp(r->vals[at], v) < 0)
-		at++;
-	if (at < r->n && str_eq(r->vals[at], v))
-		return;
-	p = r->vals;
-	if (r->n % 8 == 0) {
-		p = arena_array(a, r->n + 8, sizeof(*p));
+	/* full at 4, 8, 16, ... */
+	if (r->n == 0 || (r->n >= 4 && (r->n & (r->n - 1)) == 0)) {
+		p = arena_array(a, r->n ? r->n * 2 : 4, sizeof(*p));
 		if (r->n)
 			memcpy(p, r->vals, r->n * sizeof(*p));
+		r->vals = p;
 	}
-	memmove(p + at + 1, p + at, (r->n - at) * sizeof(*p));
-	p[at] = v;
-	r->vals = p;
-	r->n++;
+	r->vals[r->n++] = v;
+}
+
+static int req_cmp_values(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* The values become a set. */
+static void req_sort_values(struct req *r)
+{
+	size_t n = 0;
+
+	if (r->n > 1)
+		qsort(r->vals, r->n, sizeof(*r->vals), req_cmp_values);
+	for (size_t i = 0; i < r->n; i++) {
+		if (!n || !str_eq(r->vals[n - 1], r->vals[i]))
+			r->vals[n++] = r->vals[i];
+	}
+	r->n = n;
 }
 
 static int req_cmp(const void *a, const void *b)
@@ -91,6 +103,8 @@ static struct selector *selector_make(struct req_list *l)
 
 	s->n = l->n;
 	s->reqs = l->p;
+	for (size_t i = 0; i < s->n; i++)
+		req_sort_values(&s->reqs[i]);
 	/* Stable for the few that share a key would be nicer, but matching does not care. */
 	if (l->n > 1)
 		qsort(s->reqs, s->n, sizeof(*s->reqs), req_cmp);
@@ -108,6 +122,7 @@ static struct err *req_check(struct arena *a, struct req *r, const char *key_pat
 {
 	const char *why = name_check_qualified(r->key);
 
+	req_sort_values(r);
 	if (why)
 		return invalid(key_path, r->key, why);
 	if ((r->op == OP_IN || r->op == OP_NOTIN) && r->n == 0)
@@ -574,10 +589,7 @@ struct err *field_selector_parse(struct arena *a, struct str text, struct select
 
 static bool req_has_value(const struct req *r, struct str v)
 {
-	for (size_t i = 0; i < r->n; i++)
-		if (str_eq(r->vals[i], v))
-			return true;
-	return false;
+	return r->n && bsearch(&v, r->vals, r->n, sizeof(v), req_cmp_values);
 }
 
 /* v.p NULL: the key is absent. */
@@ -685,32 +697,35 @@ struct str selector_required(const struct selector *s, struct str key)
 
 /* ---- text ---- */
 
-static struct str req_format(struct arena *a, const struct req *r)
+static void req_format(struct buf *b, const struct req *r)
 {
 	static const char *const infix[OP_N_] = {
-		[OP_EQ] = "=", [OP_EQEQ] = "==", [OP_NE] = "!=",         [OP_GT] = ">",
-		[OP_LT] = "<", [OP_IN] = " in ", [OP_NOTIN] = " notin ",
+		[OP_EQ] = "=", [OP_EQEQ] = "==",  [OP_NE] = "!=",          [OP_GT] = ">",
+		[OP_LT] = "<", [OP_IN] = " in (", [OP_NOTIN] = " notin (",
 	};
-	struct str list = STR_EMPTY;
 
-	if (r->op == OP_EXISTS)
-		return r->key;
 	if (r->op == OP_NOT_EXISTS)
-		return arena_fmt(a, "!" STR_FMT, STR_ARG(r->key));
-	for (size_t i = 0; i < r->n; i++)
-		list = arena_fmt(a, STR_FMT "%s" STR_FMT, STR_ARG(list), i ? "," : "",
-				 STR_ARG(r->vals[i]));
+		buf_addc(b, '!');
+	buf_add(b, r->key);
+	if (infix[r->op])
+		buf_addz(b, infix[r->op]);
+	for (size_t i = 0; i < r->n; i++) {
+		if (i)
+			buf_addc(b, ',');
+		buf_add(b, r->vals[i]);
+	}
 	if (r->op == OP_IN || r->op == OP_NOTIN)
-		list = arena_fmt(a, "(" STR_FMT ")", STR_ARG(list));
-	return arena_fmt(a, STR_FMT "%s" STR_FMT, STR_ARG(r->key), infix[r->op], STR_ARG(list));
+		buf_addc(b, ')');
 }
 
 struct str selector_format(struct arena *a, const struct selector *s)
 {
-	struct str out = STR_EMPTY;
+	_cleanup_buf_ struct buf b = { 0 };
 
-	for (size_t i = 0; i < s->n; i++)
-		out = arena_fmt(a, STR_FMT "%s" STR_FMT, STR_ARG(out), i ? "," : "",
-				STR_ARG(req_format(a, &s->reqs[i])));
-	return out;
+	for (size_t i = 0; i < s->n; i++) {
+		if (i)
+			buf_addc(&b, ',');
+		req_format(&b, &s->reqs[i]);
+	}
+	return buf_to_arena(&b, a);
 }

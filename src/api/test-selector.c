@@ -188,5 +188,27 @@ TEST(required_value)
 	assert_null(selector_required(s, STR("c")).p);
 }
 
+/* Time and memory grow with the number of values, not with its square. */
+TEST(many_values)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct json *x = json_object(a), *vals, *sel = json_object(a), *labels = json_object(a);
+	struct selector *s;
+
+	json_set_str(a, x, "key", STR("k"));
+	json_set_str(a, x, "operator", STR("In"));
+	vals = json_sub_array(a, x, "values");
+	for (int i = 0; i < 200000; i++)
+		json_push(vals, json_strf(a, "%d", i % 150000));
+	json_push(json_sub_array(a, sel, "matchExpressions"), x);
+	assert_no_err(label_selector_from_json(a, sel, &s));
+	json_set_str(a, labels, "k", STR("149999"));
+	assert_true(selector_matches(s, labels));
+	json_set_str(a, labels, "k", STR("150000"));
+	assert_false(selector_matches(s, labels));
+	assert_true(selector_format(a, s).n < 1100000);
+	assert_true(arena_used(a) < 64 << 20);
+}
+
 TEST_MAIN(T(label_selector_text), T(label_selector_matching), T(label_selector_json),
-	  T(field_selector), T(required_value))
+	  T(field_selector), T(required_value), T(many_values))

@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/assert.h"
 
 static unsigned char str_lower(char c)
 {
@@ -181,10 +185,23 @@ bool str_to_double(struct str s, double *ret)
 	return true;
 }
 
-/* FNV-1a, 64 bits, with a final mix. Tables keyed by outsiders are bounded elsewhere. */
+/* Of this process only, so that outsiders cannot choose names that collide. */
+static uint64_t str_hash_start(void)
+{
+	static _Atomic uint64_t start;
+	uint64_t h = start, none = 0;
+
+	if (h)
+		return h;
+	ASSERT(getrandom(&h, sizeof(h), 0) == sizeof(h));
+	h |= 1;
+	return atomic_compare_exchange_strong(&start, &none, h) ? h : none;
+}
+
+/* FNV-1a, 64 bits, with a final mix. */
 uint64_t str_hash(struct str s)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	uint64_t h = str_hash_start();
 
 	for (size_t i = 0; i < s.n; i++)
 		h = (h ^ (unsigned char)s.p[i]) * UINT64_C(0x100000001b3);

@@ -89,6 +89,7 @@ bool str_to_i64(struct str s, int64_t *ret);
 bool str_to_u64(struct str s, uint64_t *ret);
 bool str_to_double(struct str s, double *ret);
 
+/* The same all through this process. */
 uint64_t str_hash(struct str s);
 /* Valid UTF-8 without surrogates. */
 bool str_is_utf8(struct str s);

@@ -12,9 +12,6 @@
 #include "json/json-error.h"
 #include "json/json-internal.h"
 
-/* Objects with more members than this find duplicates by hashing. */
-#define JSON_LINEAR_KEYS 16
-
 struct json_reader {
 	struct arena *a;
 	struct json *dups; /* may be NULL */
@@ -78,8 +75,6 @@ static struct json *json_read_array(struct json_reader *r, yyjson_val *in,
 static struct json *json_read_object(struct json_reader *r, yyjson_val *in,
 				     const struct json_place *parent, unsigned depth)
 {
-	_cleanup_map_ struct map seen = { 0 };
-	bool hashed = yyjson_obj_size(in) > JSON_LINEAR_KEYS;
 	struct json *obj = json_object(r->a);
 	struct json_place place = { .parent = parent };
 	yyjson_obj_iter it = yyjson_obj_iter_with(in);
@@ -92,8 +87,7 @@ static struct json *json_read_object(struct json_reader *r, yyjson_val *in,
 		out = json_read_value(r, yyjson_obj_iter_get_val(k), &place, depth);
 		if (!out)
 			return NULL;
-		if (hashed ? map_put(&seen, place.key, obj) != NULL
-			   : json_get_s(obj, place.key) != NULL) {
+		if (json_get_s(obj, place.key)) {
 			json_note_dup(r, &place);
 			json_set_s(r->a, obj, place.key, out);
 		} else {

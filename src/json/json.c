@@ -183,9 +183,11 @@ static bool json_num_equal(const struct json *a, const struct json *b)
 	bool areal = json_type(a) == JSON_REAL, breal = json_type(b) == JSON_REAL;
 
 	if (!areal && !breal)
-		/* A negative and a large unsigned value share bits: compare the kind too. */
+		/* A negative and a large unsigned value share bits: compare the kind too. -0 is
+		 * read as signed. */
 		return a->v.uni.u64 == b->v.uni.u64 &&
-		       (a->v.tag & YYJSON_SUBTYPE_MASK) == (b->v.tag & YYJSON_SUBTYPE_MASK);
+		       (a->v.uni.i64 >= 0 ||
+			(a->v.tag & YYJSON_SUBTYPE_MASK) == (b->v.tag & YYJSON_SUBTYPE_MASK));
 	return !(json_as_real(a, 0) < json_as_real(b, 0)) &&
 	       !(json_as_real(a, 0) > json_as_real(b, 0));
 }
@@ -335,19 +337,30 @@ bool json_next(struct json_iter *it)
 
 /* objects */
 
-struct json *json_get_s(const struct json *obj, struct str key)
+/* The member's key; NULL when absent. */
+static yyjson_mut_val *json_member(const struct json *obj, struct str key)
 {
-	const yyjson_mut_val *k;
+	yyjson_mut_val *k;
+	size_t n = json_len(obj);
 
-	if (!obj || (obj->v.tag & YYJSON_TYPE_MASK) != YYJSON_TYPE_OBJ)
+	if (!n)
 		return NULL;
+	if (obj->index)
+		return json_index_find(obj, key);
 	k = obj->v.uni.ptr;
-	for (size_t n = obj->v.tag >> YYJSON_TAG_BIT; n; n--) {
+	while (n--) {
 		k = k->next->next;
 		if (str_eq(str_make(k->uni.str, k->tag >> YYJSON_TAG_BIT), key))
-			return json_of(k->next);
+			return k;
 	}
 	return NULL;
+}
+
+struct json *json_get_s(const struct json *obj, struct str key)
+{
+	const yyjson_mut_val *k = json_is(obj, JSON_OBJECT) ? json_member(obj, key) : NULL;
+
+	return k ? json_of(k->next) : NULL;
 }
 
 struct json *json_get(const struct json *obj, const char *key)
@@ -391,19 +404,36 @@ bool json_bool_at(const struct json *obj, const char *dotted, bool dflt)
 	return json_as_bool(json_at(obj, dotted), dflt);
 }
 
+/* k is a new member's. */
+static void json_indexed(struct arena *a, struct json *obj, struct json *k)
+{
+	if (obj->index)
+		json_index_add(obj, &k->v);
+	else if (json_len(obj) > JSON_LINEAR_MEMBERS)
+		json_index_build(a, obj);
+}
+
 void json_obj_append(struct arena *a, struct json *obj, struct str key, struct json *v)
 {
+	struct json *k = json_str(a, key);
+
 	PRE(json_is(obj, JSON_OBJECT) && v);
-	yyjson_mut_obj_add(&obj->v, &json_str(a, key)->v, &v->v);
+	yyjson_mut_obj_add(&obj->v, &k->v, &v->v);
+	json_indexed(a, obj, k);
 }
 
 void json_set_s(struct arena *a, struct json *obj, struct str key, struct json *v)
 {
+	yyjson_mut_val *k;
+
 	PRE(json_is(obj, JSON_OBJECT) && v);
-	if (json_get_s(obj, key))
-		yyjson_mut_obj_replace(&obj->v, &json_str(a, key)->v, &v->v);
-	else
+	k = json_member(obj, key);
+	if (!k) {
 		json_obj_append(a, obj, key, v);
+		return;
+	}
+	v->v.next = k->next->next;
+	k->next = &v->v;
 }
 
 void json_set(struct arena *a, struct json *obj, const char *key, struct json *v)
@@ -413,10 +443,15 @@ void json_set(struct arena *a, struct json *obj, const char *key, struct json *v
 
 void json_set_first(struct arena *a, struct json *obj, const char *key, struct json *v)
 {
-	if (json_get(obj, key))
+	struct json *k;
+
+	if (json_get(obj, key)) {
 		json_set(a, obj, key, v);
-	else
-		yyjson_mut_obj_insert(&obj->v, &json_strz(a, key)->v, &v->v, 0);
+		return;
+	}
+	k = json_strz(a, key);
+	yyjson_mut_obj_insert(&obj->v, &k->v, &v->v, 0);
+	json_indexed(a, obj, k);
 }
 
 struct json *json_sub(struct arena *a, struct json *obj, const char *key)
@@ -478,9 +513,45 @@ void json_set_bool(struct arena *a, struct json *obj, const char *key, bool v)
 
 bool json_del(struct json *obj, struct str key)
 {
-	if (!json_is(obj, JSON_OBJECT))
+	if (!json_is(obj, JSON_OBJECT) || !json_member(obj, key))
 		return false;
-	return yyjson_mut_obj_remove_keyn(&obj->v, key.p, key.n) != NULL;
+	if (obj->index)
+		json_index_del(obj, key);
+	return yyjson_mut_obj_remove_keyn(&obj->v, key.n ? key.p : "", key.n) != NULL;
+}
+
+void json_del_all(struct json *obj, const struct json *names)
+{
+	struct json_iter gone = json_iter(names);
+	yyjson_mut_val *last, *up_to, *k;
+	size_t n = json_len(obj), left = n;
+
+	if (!n || !json_next(&gone))
+		return;
+	last = obj->v.uni.ptr;
+	up_to = last->next;
+	k = up_to->next;
+	last = NULL;
+	while (n--) {
+		yyjson_mut_val *next = k->next->next;
+
+		if (gone.val &&
+		    str_eq(str_make(k->uni.str, k->tag >> YYJSON_TAG_BIT), json_as_str(gone.val))) {
+			up_to->next = next;
+			left--;
+			if (!json_next(&gone))
+				gone.val = NULL;
+		} else {
+			last = k;
+			up_to = k->next;
+		}
+		k = next;
+	}
+	PRE(!gone.val);
+	obj->v.uni.ptr = last;
+	obj->v.tag = (obj->v.tag & YYJSON_TAG_MASK) | (uint64_t)left << YYJSON_TAG_BIT;
+	if (obj->index)
+		json_index_again(obj);
 }
 
 bool json_delz(struct json *obj, const char *key)
@@ -526,6 +597,7 @@ void json_become(struct json *v, const struct json *from)
 	PRE(!json_len(from));
 	v->v.tag = from->v.tag;
 	v->v.uni = from->v.uni;
+	v->index = NULL;
 }
 
 struct json *json_find_by(const struct json *arr, const char *key, struct str val)

@@ -7,7 +7,8 @@
  * Const trees may be shared freely. Strings are views into the arena (or into literals).
  *
  * Numbers keep their kind (unsigned, signed, real). Objects keep insertion order; lookup
- * is linear. Depth is limited to JSON_MAX_DEPTH on the way in, so recursion is safe on a fiber.
+ * is linear in small ones, by hash in others; removal is linear. Depth is limited to JSON_MAX_DEPTH
+ * on the way in, so recursion is safe on a fiber.
  */
 
 #include "base/str.h"
@@ -104,6 +105,8 @@ struct json *json_sub(struct arena *a, struct json *obj, const char *key);
 struct json *json_sub_array(struct arena *a, struct json *obj, const char *key);
 bool json_del(struct json *obj, struct str key);
 bool json_delz(struct json *obj, const char *key);
+/* Removes the members that names, an array, has; in their order. */
+void json_del_all(struct json *obj, const struct json *names);
 
 /* arrays */
 struct json *json_idx(const struct json *arr, size_t i);

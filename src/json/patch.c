@@ -2,10 +2,12 @@
 #include "json/patch.h"
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "json/json.h"
 
-#define JSON_PATCH_MAX_OPS 10000
+#define JSON_PATCH_MAX_OPS    10000
+#define JSON_PATCH_MAX_COPIED 3145728 /* bytes that copies may add in all, as upstream */
 
 /* What upstream answers when an operation does not apply. */
 static struct err *json_patch_rejected(void)
@@ -95,6 +97,7 @@ static bool json_pointer_parent(struct arena *a, struct json *doc, struct str pa
 struct json_patch {
 	struct arena *a;
 	struct json *root; /* an array of one, so that the document itself can be replaced */
+	size_t copied;
 };
 
 static struct json *json_patch_doc(const struct json_patch *p)
@@ -114,12 +117,36 @@ static struct json *json_patch_find(struct json_patch *p, struct str path)
 	return json_pointer_step(parent, tok);
 }
 
+static unsigned json_patch_levels(const struct json *v)
+{
+	unsigned most = 0, n;
+
+	json_for_each(it, v)
+	{
+		n = json_patch_levels(it.val);
+		most = MAX(most, n);
+	}
+	return most + 1;
+}
+
+/* No result is deeper than what can be read. */
+static bool json_patch_fits(struct str path, const struct json *v)
+{
+	unsigned depth = 0;
+
+	for (size_t i = 0; i < path.n; i++)
+		depth += path.p[i] == '/';
+	return depth < JSON_MAX_DEPTH && depth + json_patch_levels(v) <= JSON_MAX_DEPTH;
+}
+
 static bool json_patch_add(struct json_patch *p, struct str path, struct json *v)
 {
 	struct json *parent;
 	struct str tok;
 	size_t i;
 
+	if (!json_patch_fits(path, v))
+		return false;
 	if (!path.n) {
 		json_replace_idx(p->root, 0, v);
 		return true;
@@ -157,7 +184,8 @@ static bool json_patch_replace(struct json_patch *p, struct str path, struct jso
 
 	if (!path.n)
 		return json_patch_add(p, path, v);
-	if (!json_pointer_parent(p->a, json_patch_doc(p), path, &parent, &tok))
+	if (!json_patch_fits(path, v) ||
+	    !json_pointer_parent(p->a, json_patch_doc(p), path, &parent, &tok))
 		return false;
 	if (json_is(parent, JSON_OBJECT)) {
 		/* As upstream's library: a missing member is added. */
@@ -168,6 +196,25 @@ static bool json_patch_replace(struct json_patch *p, struct str path, struct jso
 		return false;
 	json_replace_idx(parent, i, v);
 	return true;
+}
+
+static bool json_patch_copy(struct json_patch *p, struct str from, struct str path)
+{
+	const struct json *src = json_patch_find(p, from);
+	_cleanup_buf_ struct buf b = { 0 };
+
+	if (!src)
+		return false;
+	json_write(&b, src);
+	p->copied += b.n;
+	return p->copied <= JSON_PATCH_MAX_COPIED && json_patch_add(p, path, json_copy(p->a, src));
+}
+
+static bool json_patch_move(struct json_patch *p, struct str from, struct str path)
+{
+	struct json *src = json_patch_find(p, from);
+
+	return src && json_patch_remove(p, from) && json_patch_add(p, path, src);
 }
 
 static bool json_patch_one(struct json_patch *p, const struct json *op)
@@ -192,15 +239,9 @@ static bool json_patch_one(struct json_patch *p, const struct json *op)
 		return value && json_patch_add(p, json_as_str(path), json_copy(p->a, value));
 	if (str_eqz(name, "replace"))
 		return value && json_patch_replace(p, json_as_str(path), json_copy(p->a, value));
-	if (!str_eqz(name, "move") && !str_eqz(name, "copy"))
-		return false;
-	src = json_patch_find(p, from);
-	if (!src)
-		return false;
-	src = json_copy(p->a, src);
-	if (str_eqz(name, "move") && !json_patch_remove(p, from))
-		return false;
-	return json_patch_add(p, json_as_str(path), src);
+	if (str_eqz(name, "move"))
+		return json_patch_move(p, from, json_as_str(path));
+	return str_eqz(name, "copy") && json_patch_copy(p, from, json_as_str(path));
 }
 
 /* ---- why an operation does not apply, as upstream's library says it */

@@ -110,6 +110,82 @@ TEST(json_numbers_equal_by_value)
 	assert_true(json_equal(parse(a, "1"), parse(a, "1.0")));
 	assert_false(json_equal(parse(a, "1"), parse(a, "\"1\"")));
 	assert_false(json_equal(parse(a, "-1"), parse(a, "18446744073709551615")));
+	assert_true(json_equal(parse(a, "-0"), parse(a, "0")));
+	arena_free(a);
+}
+
+/* What holds of an object whose member "kN" is N where have[N]. */
+static void check_members(struct arena *a, const struct json *o, const bool *have, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct json *v = json_get_s(o, arena_fmt(a, "k%zu", i));
+
+		assert_true(have[i] ? json_as_int(v, -1) == (int64_t)i : !v);
+		count += have[i];
+	}
+	assert_int_equal(json_len(o), count);
+	json_for_each(it, o) assert_ptr_equal(json_get_s(o, it.key), it.val);
+	assert_true(json_equal(o, json_copy(a, o)));
+	assert_true(json_equal(o, parse(a, json_text(a, o).p)));
+}
+
+/* Members are found, replaced and removed alike below and above the number that is hashed. */
+TEST(json_objects_of_many_members)
+{
+	struct arena *a = arena_new();
+	struct json *o = json_object(a), *gone = json_array(a);
+	bool have[300] = { 0 };
+	unsigned seed = 11;
+
+	for (int round = 0; round < 3000; round++) {
+		size_t i;
+		struct str key;
+
+		seed = seed * 1103515245u + 12345u;
+		i = (seed >> 16) % ARRAY_LEN(have);
+		key = arena_fmt(a, "k%zu", i);
+		if (round % 3 == 0) {
+			assert_true(json_del(o, key) == have[i]);
+		} else if (i % 7 == 0) {
+			json_set_first(a, o, key.p, json_int(a, (int64_t)i));
+		} else {
+			json_set_s(a, o, key, json_int(a, (int64_t)i));
+		}
+		have[i] = round % 3 != 0;
+		if (round % 100 == 0)
+			check_members(a, o, have, ARRAY_LEN(have));
+	}
+	json_for_each(it, o)
+	{
+		int64_t i = json_as_int(it.val, 0);
+
+		if (i % 3 == 1)
+			continue;
+		json_push(gone, json_str(a, it.key));
+		have[i] = false;
+	}
+	json_del_all(o, gone);
+	check_members(a, o, have, ARRAY_LEN(have));
+	json_del_all(o, json_array(a));
+	check_members(a, o, have, ARRAY_LEN(have));
+	arena_free(a);
+}
+
+/* In time that grows with the text, not with its square. */
+TEST(json_many_names_and_repeated_ones)
+{
+	struct arena *a = arena_new();
+	_cleanup_buf_ struct buf b = { 0 };
+	struct json *v, *dups;
+
+	for (int i = 0; i < 200000; i++)
+		buf_addf(&b, "%s\"k%d\":1", i ? "," : "{", i % 100000);
+	buf_addc(&b, '}');
+	assert_no_err(json_parse_dups(a, buf_str(&b), &v, &dups));
+	assert_int_equal(json_len(v), 100000);
+	assert_int_equal(json_len(dups), 100000);
 	arena_free(a);
 }
 
@@ -171,4 +247,5 @@ TEST(json_dup_is_a_tree_of_its_own)
 
 TEST_MAIN(T(json_writes_escapes), T(json_writes_numbers), T(json_dup_is_a_tree_of_its_own),
 	  T(json_round_trip), T(json_refuses), T(json_depth_is_limited), T(json_duplicates),
-	  T(json_editing), T(json_queries_accept_null), T(json_numbers_equal_by_value))
+	  T(json_editing), T(json_queries_accept_null), T(json_numbers_equal_by_value),
+	  T(json_objects_of_many_members), T(json_many_names_and_repeated_ones))

@@ -95,4 +95,63 @@ TEST(json_diffs_apply)
 	arena_free(a);
 }
 
-TEST_MAIN(T(json_patch_table), T(json_merge_table), T(json_diffs_apply))
+/* n operations of which every second doubles the document. */
+static struct json *doubling(struct arena *a, int n)
+{
+	struct json *ops = json_array(a);
+
+	for (int i = 0; i < n; i++)
+		json_push(ops, parse(a, i % 2 ? "{\"op\":\"move\",\"from\":\"/c\",\"path\":\"/b\"}"
+					      : "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/c\"}"));
+	return ops;
+}
+
+TEST(json_patch_copies_are_limited)
+{
+	struct arena *a = arena_new();
+	struct json *doc = parse(a, "{\"x\":\"0123456789\"}"), *ops = json_array(a), *out;
+
+	assert_no_err(json_patch_apply(a, doc, doubling(a, 20), &out));
+	/* one more level each: as deep as may be, and no deeper */
+	assert_err(json_patch_apply(a, doc, doubling(a, 400), &out), ERR_INVALID);
+	doc = json_object(a);
+	json_set_str(a, doc, "x", arena_str(a, str_make(arena_alloc(a, 400000), 400000)));
+	for (int i = 0; i < 8; i++) {
+		struct json *op = parse(a, "{\"op\":\"copy\",\"from\":\"/x\"}");
+
+		json_set(a, op, "path", json_strf(a, "/y%d", i));
+		json_push(ops, op);
+	}
+	assert_err(json_patch_apply(a, doc, ops, &out), ERR_INVALID);
+	json_remove_idx(ops, 7);
+	assert_err(json_patch_apply(a, doc, ops, &out), ERR_INVALID); /* "\u0000" is six bytes */
+	while (json_len(ops) > 1)
+		json_remove_idx(ops, 1);
+	assert_no_err(json_patch_apply(a, doc, ops, &out));
+	arena_free(a);
+}
+
+TEST(json_patch_results_can_be_read)
+{
+	struct arena *a = arena_new();
+	struct json *doc = json_object(a), *ops = json_array(a), *out, *back;
+	struct str path = STR_EMPTY;
+
+	for (int i = 1; i < JSON_MAX_DEPTH; i++) {
+		struct json *op = parse(a, "{\"op\":\"add\",\"value\":{}}");
+
+		path = arena_cat(a, path, STR("/a"));
+		json_set_str(a, op, "path", path);
+		json_push(ops, op);
+	}
+	assert_no_err(json_patch_apply(a, doc, ops, &out));
+	assert_no_err(json_parse(a, json_text(a, out), &back));
+	json_set_str(a, json_idx(ops, JSON_MAX_DEPTH - 2), "op", STR("replace"));
+	assert_no_err(json_patch_apply(a, doc, ops, &out));
+	json_set(a, json_idx(ops, JSON_MAX_DEPTH - 2), "value", parse(a, "[0]"));
+	assert_err(json_patch_apply(a, doc, ops, &out), ERR_INVALID);
+	arena_free(a);
+}
+
+TEST_MAIN(T(json_patch_table), T(json_merge_table), T(json_diffs_apply),
+	  T(json_patch_copies_are_limited), T(json_patch_results_can_be_read))

@@ -79,4 +79,29 @@ TEST(yaml_write_reads_back)
 	arena_free(a);
 }
 
-TEST_MAIN(T(yaml_table), T(yaml_documents), T(yaml_refuses), T(yaml_write_reads_back))
+TEST(yaml_aliases_are_limited)
+{
+	struct arena *a = arena_new();
+	_cleanup_buf_ struct buf b = { 0 };
+	struct json *v;
+
+	/* few nodes, but a long text again and again */
+	buf_addz(&b, "a: &a ");
+	for (int i = 0; i < 100000; i++)
+		buf_addc(&b, 'x');
+	buf_addz(&b, "\nb: [");
+	for (int i = 0; i < 50; i++)
+		buf_addz(&b, "*a,");
+	buf_addz(&b, "]\n");
+	assert_no_err(yaml_parse(a, buf_str(&b), &v));
+	buf_addz(&b, "c: [");
+	for (int i = 0; i < 50000; i++)
+		buf_addz(&b, "*a,");
+	buf_addz(&b, "]\n");
+	assert_err(yaml_parse(a, buf_str(&b), &v), ERR_BAD_REQUEST);
+	assert_true(arena_used(a) < 64 << 20);
+	arena_free(a);
+}
+
+TEST_MAIN(T(yaml_table), T(yaml_documents), T(yaml_refuses), T(yaml_write_reads_back),
+	  T(yaml_aliases_are_limited))

@@ -16,14 +16,15 @@
 #include "base/map.h"
 #include "json/json.h"
 
-/* Nodes that aliases may add in all: stops billion-laughs documents. */
+/* What aliases may add in all, in nodes and in bytes of text: stops billion-laughs documents. */
 #define YAML_MAX_ALIAS_NODES 100000
+#define YAML_MAX_ALIAS_BYTES (8 << 20)
 
 struct yaml_reader {
 	struct arena *a;
 	yaml_parser_t parser;
 	struct map anchors;
-	size_t alias_nodes;
+	size_t alias_nodes, alias_bytes;
 	struct json *dups; /* NULL: a repeated key is an error */
 };
 
@@ -252,12 +253,19 @@ static struct err *yaml_read_mapping(struct yaml_reader *r, unsigned depth, stru
 	}
 }
 
-static size_t yaml_count_nodes(const struct json *v)
+/* Adds what a copy of v adds; false when that is too much. */
+static bool yaml_alias_fits(struct yaml_reader *r, struct str key, const struct json *v)
 {
-	size_t n = 1;
-
-	json_for_each(it, v) n += yaml_count_nodes(it.val);
-	return n;
+	r->alias_nodes++;
+	r->alias_bytes += key.n + json_as_str(v).n;
+	if (r->alias_nodes > YAML_MAX_ALIAS_NODES || r->alias_bytes > YAML_MAX_ALIAS_BYTES)
+		return false;
+	json_for_each(it, v)
+	{
+		if (!yaml_alias_fits(r, it.key, it.val))
+			return false;
+	}
+	return true;
 }
 
 static struct err *yaml_read_alias(struct yaml_reader *r, const yaml_event_t *ev, struct json **ret)
@@ -268,8 +276,7 @@ static struct err *yaml_read_alias(struct yaml_reader *r, const yaml_event_t *ev
 	if (!v)
 		return err_new(ERR_BAD_REQUEST, "yaml: unknown anchor '" STR_FMT "' referenced",
 			       STR_ARG(name));
-	r->alias_nodes += yaml_count_nodes(v);
-	if (r->alias_nodes > YAML_MAX_ALIAS_NODES)
+	if (!yaml_alias_fits(r, STR_EMPTY, v))
 		return err_new(ERR_BAD_REQUEST, "yaml: document contains excessive aliasing");
 	*ret = json_copy(r->a, v);
 	return NULL;

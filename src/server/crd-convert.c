@@ -267,6 +267,7 @@ struct err *crd_convert_trees(struct apiserver *s, struct arena *a, const struct
 			schema_prune(a, v->schema, out, NULL);
 			schema_default(a, v->schema, out);
 		}
+		TRY(obj_fits(out, NULL, 0));
 		trees[i] = out;
 	}
 	return NULL;

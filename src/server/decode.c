@@ -286,36 +286,42 @@ static struct err *body_check_kind(struct api_request *rq, const struct json *ob
 
 /* ---- unknown and repeated members: an error, warnings or nothing */
 
+/* Upstream's decoders count no further. */
+#define STRICT_MAX 100
+
 struct strict {
 	struct api_request *rq;
 	const struct json *dups, *unknown;
-	struct json *texts;
+	struct json *is_dup, *is_unknown; /* the same as members */
+	struct json *texts, *seen;
 };
 
-static bool strict_has(const struct json *paths, struct str path)
+static struct json *strict_set(struct arena *a, const struct json *paths)
 {
-	json_for_each(it, paths)
-	{
-		if (str_eq(json_as_str(it.val), path))
-			return true;
-	}
-	return false;
+	struct json *set = json_object(a);
+
+	json_for_each(it, paths) json_set_s(a, set, json_as_str(it.val), json_null(a));
+	return set;
 }
 
 static void strict_add(struct strict *s, const char *what, struct str path)
 {
-	struct json *text =
-		json_strf(s->rq->arena, "%s field \"" STR_FMT "\"", what, STR_ARG(path));
+	struct str text;
 
-	if (!strict_has(s->texts, json_as_str(text)))
-		json_push(s->texts, text);
+	if (json_len(s->texts) >= STRICT_MAX)
+		return;
+	text = arena_fmt(s->rq->arena, "%s field \"" STR_FMT "\"", what, STR_ARG(path));
+	if (json_get_s(s->seen, text))
+		return;
+	json_set_s(s->rq->arena, s->seen, text, json_null(s->rq->arena));
+	json_push(s->texts, json_str(s->rq->arena, text));
 }
 
 static void strict_key(struct str path, bool again, void *ctx)
 {
 	struct strict *s = ctx;
 
-	if (again ? strict_has(s->dups, path) : strict_has(s->unknown, path))
+	if (json_get_s(again ? s->is_dup : s->is_unknown, path))
 		strict_add(s, again ? "duplicate" : "unknown", path);
 }
 
@@ -343,14 +349,16 @@ static void strict_collect(struct strict *s)
 
 	if (json_len(s->dups) && json_len(s->unknown) && !yaml && !s->rq->res->custom &&
 	    s->rq->body.n && s->rq->verb != VERB_PATCH) {
+		s->is_dup = strict_set(s->rq->arena, s->dups);
+		s->is_unknown = strict_set(s->rq->arena, s->unknown);
 		json_each_key(s->rq->arena, s->rq->body, strict_key, s);
 		return;
 	}
 	json_for_each(it, s->dups)
 	{
-		if (yaml)
+		if (yaml && json_len(s->texts) < STRICT_MAX)
 			json_push(s->texts, json_copy(s->rq->arena, it.val));
-		else
+		else if (!yaml)
 			strict_add(s, "duplicate", json_as_str(it.val));
 	}
 	if (s->rq->res->custom) {
@@ -383,11 +391,12 @@ static struct str strict_text(const struct strict *s)
 static struct err *body_unknown(struct api_request *rq, const struct json *obj,
 				const struct json *dups, const struct json *unknown)
 {
-	struct strict s = { rq, dups, unknown, NULL };
+	struct strict s = { .rq = rq, .dups = dups, .unknown = unknown };
 
 	if (rq->opt.field_validation == FIELDS_IGNORE || (!json_len(dups) && !json_len(unknown)))
 		return NULL;
 	s.texts = json_array(rq->arena);
+	s.seen = json_object(rq->arena);
 	strict_collect(&s);
 	if (rq->opt.field_validation == FIELDS_STRICT) {
 		if (rq->verb == VERB_PATCH)

@@ -230,6 +230,7 @@ static struct err *object_make_custom(struct api_request *rq, struct json *tree,
 		}
 		n = object_add_fields(rq->arena, fields, n, v, seen);
 	}
+	TRY(obj_fits(stored, fields, n));
 	*ret = obj_new(stored, (struct rev){ 0 }, res->schema_gen, fields, n);
 	return NULL;
 }
@@ -255,6 +256,7 @@ struct err *object_make(struct api_request *rq, const struct json *tree, struct 
 		fields[i].key = sv->fields[i].name;
 		fields[i].val = object_field(rq->arena, tree, &sv->fields[i]);
 	}
+	TRY(obj_fits(tree, fields, sv->n_fields));
 	*ret = obj_new(tree, (struct rev){ 0 }, rq->res->schema_gen, fields, sv->n_fields);
 	return NULL;
 }
