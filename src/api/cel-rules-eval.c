@@ -5,6 +5,7 @@
 #include "api/cel-rules-internal.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/map.h"
 
 #define OBJECT_BUDGET INT64_C(10000000)
 #define MAX_MESSAGE   5120
@@ -257,6 +258,22 @@ static void validate_members(struct validate *c, const struct cel_rules_node *n,
 	}
 }
 
+static void validate_items(struct validate *c, const struct cel_rules_node *n, const struct json *v,
+			   const struct json *old, const struct schema_path *path,
+			   const struct ratchet *parent)
+{
+	_cleanup_map_ struct map counterparts = { 0 };
+
+	schema_counterparts(c->a, n->s, old, &counterparts);
+	json_for_each(it, v)
+	{
+		const struct schema_path at = { .up = path, .index = it.i };
+
+		validate_child(c, n->items, it.val,
+			       schema_counterpart(c->a, n->s, it.val, &counterparts), &at, parent);
+	}
+}
+
 static void validate_rules(struct validate *c, const struct cel_rules_node *n, const struct json *v,
 			   const struct json *old, const struct schema_path *path,
 			   struct ratchet rat, bool correlated)
@@ -275,15 +292,7 @@ static void validate_rules(struct validate *c, const struct cel_rules_node *n, c
 	if (json_is(v, JSON_OBJECT)) {
 		validate_members(c, n, v, old, path, &parent);
 	} else if (json_is(v, JSON_ARRAY) && n->items) {
-		const struct json *o = json_is(old, JSON_ARRAY) ? old : NULL;
-
-		json_for_each(it, v)
-		{
-			const struct schema_path at = { .up = path, .index = it.i };
-
-			validate_child(c, n->items, it.val, schema_counterpart(n->s, it.val, o),
-				       &at, &parent);
-		}
+		validate_items(c, n, v, json_is(old, JSON_ARRAY) ? old : NULL, path, &parent);
 	}
 }
 

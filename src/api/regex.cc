@@ -20,17 +20,52 @@ struct regex {
 
 /* Bounds what one pattern of a tenant's CRD may cost. */
 static const int64_t REGEX_MAX_MEM = 1 << 20;
+/* Instructions; a usual pattern has some dozens. A pattern that is refused was work, too. */
+static const int64_t REGEX_BUDGET = 500000, REGEX_REFUSED = 20000;
+
+static int64_t regex_left;
+static bool regex_limited;
+
+static bool regex_charge(int64_t n)
+{
+	if (!regex_limited)
+		return true;
+	regex_left -= n;
+	return regex_left >= 0;
+}
+
+extern "C" void regex_budget_start(void)
+{
+	regex_limited = true;
+	regex_left = REGEX_BUDGET;
+}
+
+extern "C" void regex_budget_end(void)
+{
+	regex_limited = false;
+}
 
 extern "C" struct regex *regex_new(struct str pattern, struct arena *a, struct str *ret_error)
 {
 	RE2::Options o;
 
+	if (!regex_charge(0)) {
+		if (ret_error) {
+			static const char why[] = "pattern too large - all patterns together";
+
+			*ret_error = str_make(why, sizeof(why) - 1);
+		}
+		return NULL;
+	}
 	o.set_log_errors(false);
 	o.set_max_mem(REGEX_MAX_MEM);
 	struct regex *r = new struct regex(re2::StringPiece(pattern.p, pattern.n), o);
 
-	if (r->re.ok())
+	if (r->re.ok()) {
+		regex_charge(r->re.ProgramSize());
 		return r;
+	}
+	regex_charge(REGEX_REFUSED);
 	if (ret_error) {
 		const std::string &why = r->re.error();
 

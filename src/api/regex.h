@@ -21,6 +21,13 @@ bool regex_matches(const struct regex *r, struct str s);
 bool regex_find(const struct regex *r, struct str s, size_t from, size_t *ret_start,
 		size_t *ret_end);
 
+/*
+ * Between these two, patterns may be only so large together: compiling them takes time in which
+ * nobody else is served. No suspension in between.
+ */
+void regex_budget_start(void);
+void regex_budget_end(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@
 #include "api/schema.h"
 #include "json/json.h"
 
+struct map;
 struct regex;
 
 /* Types as bits; 0: any. An integer is a number too. */
@@ -118,9 +119,12 @@ struct schema {
 const struct schema *schema_deref(const struct schema *s);
 /* The declared member, NULL when there is none (additionalProperties not considered). */
 const struct schema *schema_prop_find(const struct schema *s, struct str name);
-/* The item of old with the same keys, for lists of maps; NULL for other lists. */
-const struct json *schema_counterpart(const struct schema *s, const struct json *item,
-				      const struct json *old);
+/* The items of old by their keys, for lists of maps: the first of each; of other lists none. */
+void schema_counterparts(struct arena *a, const struct schema *s, const struct json *old,
+			 struct map *ret);
+/* The one with the same keys; NULL: none. */
+const struct json *schema_counterpart(struct arena *a, const struct schema *s,
+				      const struct json *item, const struct map *counterparts);
 
 /* The node for one JSON schema. */
 const struct schema *schema_build(struct schema_root *root, const struct json *j);

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/map.h"
 
 /* Texts are made where something is wrong, and only there. */
 #define TEXT(path)      schema_path_text(c->a, path)
@@ -218,28 +219,46 @@ static void validate_too_few(const struct validate *c, const struct schema_path 
 			 (long long)min, what);
 }
 
-const struct json *schema_counterpart(const struct schema *s, const struct json *item,
-				      const struct json *old)
+static struct json *validate_list_key(struct arena *a, const struct schema *s,
+				      const struct json *item)
+{
+	struct json *key = json_object(a);
+
+	for (size_t i = 0; i < s->rules->n_list_keys; i++) {
+		const struct json *k = json_get_s(item, s->rules->list_keys[i]);
+
+		if (k)
+			json_set_s(a, key, s->rules->list_keys[i], json_copy(a, k));
+	}
+	return key;
+}
+
+void schema_counterparts(struct arena *a, const struct schema *s, const struct json *old,
+			 struct map *ret)
 {
 	if (!s->list_map)
-		return NULL;
+		return;
 	json_for_each(it, old)
 	{
-		size_t k = 0;
+		struct str key = json_canonical(a, validate_list_key(a, s, it.val));
 
-		while (k < s->rules->n_list_keys &&
-		       json_equal(json_get_s(item, s->rules->list_keys[k]),
-				  json_get_s(it.val, s->rules->list_keys[k])))
-			k++;
-		if (k == s->rules->n_list_keys)
-			return it.val;
+		if (!map_find(ret, key))
+			map_put(ret, key, it.val);
 	}
-	return NULL;
+}
+
+const struct json *schema_counterpart(struct arena *a, const struct schema *s,
+				      const struct json *item, const struct map *counterparts)
+{
+	if (!counterparts->n)
+		return NULL;
+	return map_find(counterparts, json_canonical(a, validate_list_key(a, s, item)));
 }
 
 static void validate_array(const struct validate *c, const struct schema *s, const struct json *v,
 			   const struct json *old, const struct schema_path *path)
 {
+	_cleanup_map_ struct map counterparts = { 0 };
 	const struct schema_rules *r = s->rules;
 	size_t n = json_len(v);
 
@@ -249,25 +268,13 @@ static void validate_array(const struct validate *c, const struct schema *s, con
 		validate_too_few(c, path, n, r->min_items, "items");
 	if (!s->items)
 		return;
-	json_for_each(it, v) validate_node(c, s->items, it.val, schema_counterpart(s, it.val, old),
+	schema_counterparts(c->a, s, old, &counterparts);
+	json_for_each(it, v) validate_node(c, s->items, it.val,
+					   schema_counterpart(c->a, s, it.val, &counterparts),
 					   &ITEM(path, it.i));
 }
 
 /* ---- uniqueness */
-
-static struct json *validate_list_key(const struct validate *c, const struct schema *s,
-				      const struct json *item)
-{
-	struct json *key = json_object(c->a);
-
-	for (size_t i = 0; i < s->rules->n_list_keys; i++) {
-		const struct json *k = json_get_s(item, s->rules->list_keys[i]);
-
-		if (k)
-			json_set_s(c->a, key, s->rules->list_keys[i], json_copy(c->a, k));
-	}
-	return key;
-}
 
 static void validate_duplicate(const struct validate *c, const struct schema_path *path,
 			       const struct json *v)
@@ -276,7 +283,7 @@ static void validate_duplicate(const struct validate *c, const struct schema_pat
 		     arena_fmt(c->a, "Duplicate value: " STR_FMT, STR_ARG(json_text(c->a, v))));
 }
 
-/* Lists of CRDs that are sets or maps. Quadratic, but bounded by the size of a request. */
+/* Lists of CRDs that are sets or maps. */
 static void validate_unique(const struct validate *c, const struct schema *s, const struct json *v,
 			    const struct schema_path *path)
 {
@@ -284,17 +291,16 @@ static void validate_unique(const struct validate *c, const struct schema *s, co
 
 	if (!s->list_set && !s->list_map)
 		return;
-	seen = json_array(c->a);
+	seen = json_object(c->a);
 	json_for_each(it, v)
 	{
-		struct json *key =
-			s->list_map ? validate_list_key(c, s, it.val) : json_copy(c->a, it.val);
-		bool dup = false;
+		const struct json *key = s->list_map ? validate_list_key(c->a, s, it.val) : it.val;
+		struct str text = json_canonical(c->a, key);
 
-		json_for_each(old, seen) dup |= json_equal(old.val, key);
-		if (dup)
+		if (json_get_s(seen, text))
 			validate_duplicate(c, &ITEM(path, it.i), key);
-		json_push(seen, key);
+		else
+			json_set_s(c->a, seen, text, json_null(c->a));
 	}
 }
 
@@ -302,6 +308,7 @@ static void validate_unique(const struct validate *c, const struct schema *s, co
 static void validate_unique_member(const struct validate *c, const struct schema *s,
 				   const struct json *v, const struct schema_path *path)
 {
+	struct json *seen = json_object(c->a);
 	struct str member = s->rules->unique;
 
 	json_for_each(it, v)
@@ -311,16 +318,12 @@ static void validate_unique_member(const struct validate *c, const struct schema
 
 		if (!json_is(key, JSON_STR) || !json_as_str(key).n)
 			continue;
-		for (size_t k = 0; k < it.i; k++) {
-			if (!json_equal(json_get_s(json_idx(v, k), member), key))
-				continue;
-			if (str_eqz(member, "mountPath"))
-				schema_cause_invalid(c->a, c->e, TEXT(&at), key,
-						     STR("must be unique"));
-			else
-				validate_duplicate(c, &at, key);
-			break;
-		}
+		if (!json_get_s(seen, json_as_str(key)))
+			json_set_s(c->a, seen, json_as_str(key), json_null(c->a));
+		else if (str_eqz(member, "mountPath"))
+			schema_cause_invalid(c->a, c->e, TEXT(&at), key, STR("must be unique"));
+		else
+			validate_duplicate(c, &at, key);
 	}
 }
 

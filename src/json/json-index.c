@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Objects of many members: a table from names to members, with open addressing. */
+/*
+ * Objects of many members: a table from names to members, with open addressing. Arrays of many
+ * elements: the elements by number, until the array changes.
+ */
 
 #include "base/arena.h"
 #include "base/assert.h"
@@ -80,4 +83,30 @@ void json_index_again(struct json *obj)
 	obj->index = NULL;
 	if (json_len(obj) > JSON_LINEAR_MEMBERS)
 		json_index_build(a, obj);
+}
+
+/* ---- arrays */
+
+void json_index_array(struct arena *a, struct json *arr)
+{
+	size_t n = json_len(arr);
+	struct json_index *ix;
+	yyjson_mut_val *v;
+
+	if (n <= JSON_LINEAR_MEMBERS)
+		return;
+	ix = arena_new_obj(a, struct json_index);
+	*ix = (struct json_index){ .a = a, .n_slots = n, .used = n };
+	ix->slots = arena_array(a, n, sizeof(*ix->slots));
+	v = arr->v.uni.ptr;
+	for (size_t i = 0; i < n; i++) {
+		v = v->next;
+		ix->slots[i] = v;
+	}
+	arr->index = ix;
+}
+
+struct json *json_index_at(const struct json *arr, size_t i)
+{
+	return i < arr->index->used ? json_of(arr->index->slots[i]) : NULL;
 }

@@ -16,7 +16,7 @@ struct json_index;
 
 struct json {
 	yyjson_mut_val v;
-	struct json_index *index; /* of an object with many members */
+	struct json_index *index; /* of an object or array with many members */
 };
 
 /* Arenas align to 16 bytes: the index costs nothing. */
@@ -51,3 +51,7 @@ yyjson_mut_val *json_index_find(const struct json *obj, struct str key);
 void json_index_del(struct json *obj, struct str key);
 /* After members went. */
 void json_index_again(struct json *obj);
+
+/* Of an array that is complete; does nothing when it is short. */
+void json_index_array(struct arena *a, struct json *arr);
+struct json *json_index_at(const struct json *arr, size_t i);

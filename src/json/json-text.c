@@ -69,6 +69,7 @@ static struct json *json_read_array(struct json_reader *r, yyjson_val *in,
 		json_push(arr, out);
 		place.index++;
 	}
+	json_index_array(r->a, arr);
 	return arr;
 }
 
@@ -212,6 +213,57 @@ void json_write_pretty(struct buf *b, const struct json *v)
 	ASSERT(p);
 	buf_add(b, str_make(p, n));
 	free(p);
+}
+
+static int json_by_key(const void *x, const void *y)
+{
+	const struct json_iter *a = x, *b = y;
+
+	return str_cmp(a->key, b->key);
+}
+
+static void json_write_canonical(struct arena *a, struct buf *b, const struct json *v)
+{
+	struct json_iter *members;
+	size_t n = 0;
+
+	if (json_is(v, JSON_ARRAY)) {
+		buf_addc(b, '[');
+		json_for_each(it, v)
+		{
+			if (it.i)
+				buf_addc(b, ',');
+			json_write_canonical(a, b, it.val);
+		}
+		buf_addc(b, ']');
+		return;
+	}
+	if (!json_is(v, JSON_OBJECT)) {
+		bool whole = json_is(v, JSON_REAL) && json_as_int(v, 0) == json_as_int(v, 1);
+
+		json_write(b, whole ? json_int(a, json_as_int(v, 0)) : v);
+		return;
+	}
+	members = arena_array(a, json_len(v) + 1, sizeof(*members));
+	json_for_each(it, v) members[n++] = it;
+	qsort(members, n, sizeof(*members), json_by_key);
+	buf_addc(b, '{');
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			buf_addc(b, ',');
+		json_write(b, json_str(a, members[i].key));
+		buf_addc(b, ':');
+		json_write_canonical(a, b, members[i].val);
+	}
+	buf_addc(b, '}');
+}
+
+struct str json_canonical(struct arena *a, const struct json *v)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+
+	json_write_canonical(a, &b, v);
+	return buf_to_arena(&b, a);
 }
 
 struct str json_text(struct arena *a, const struct json *v)

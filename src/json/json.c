@@ -137,6 +137,8 @@ static struct json *json_copy_with(struct arena *a, const struct json *v, bool s
 		else
 			yyjson_mut_arr_append(&copy->v, &val->v);
 	}
+	if (!keyed)
+		json_index_array(a, copy);
 	return copy;
 }
 
@@ -565,6 +567,8 @@ struct json *json_idx(const struct json *arr, size_t i)
 {
 	if (!json_is(arr, JSON_ARRAY))
 		return NULL;
+	if (arr->index)
+		return json_index_at(arr, i);
 	json_for_each(it, arr) if (it.i == i) return it.val;
 	return NULL;
 }
@@ -572,23 +576,29 @@ struct json *json_idx(const struct json *arr, size_t i)
 void json_push(struct json *arr, struct json *v)
 {
 	PRE(json_is(arr, JSON_ARRAY) && v);
+	arr->index = NULL;
 	yyjson_mut_arr_append(&arr->v, &v->v);
 }
 
 bool json_remove_idx(struct json *arr, size_t i)
 {
-	return json_is(arr, JSON_ARRAY) && yyjson_mut_arr_remove(&arr->v, i) != NULL;
+	if (!json_is(arr, JSON_ARRAY))
+		return false;
+	arr->index = NULL;
+	return yyjson_mut_arr_remove(&arr->v, i) != NULL;
 }
 
 void json_insert_idx(struct json *arr, size_t i, struct json *v)
 {
 	PRE(json_is(arr, JSON_ARRAY) && i <= json_len(arr));
+	arr->index = NULL;
 	yyjson_mut_arr_insert(&arr->v, &v->v, i);
 }
 
 void json_replace_idx(struct json *arr, size_t i, struct json *v)
 {
 	PRE(json_is(arr, JSON_ARRAY) && i < json_len(arr));
+	arr->index = NULL;
 	yyjson_mut_arr_replace(&arr->v, i, &v->v);
 }
 

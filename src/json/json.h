@@ -7,8 +7,9 @@
  * Const trees may be shared freely. Strings are views into the arena (or into literals).
  *
  * Numbers keep their kind (unsigned, signed, real). Objects keep insertion order; lookup
- * is linear in small ones, by hash in others; removal is linear. Depth is limited to JSON_MAX_DEPTH
- * on the way in, so recursion is safe on a fiber.
+ * is linear in small ones, by hash in others; removal is linear. Elements of arrays are found at
+ * once until the array changes. Depth is limited to JSON_MAX_DEPTH on the way in, so recursion is
+ * safe on a fiber.
  */
 
 #include "base/str.h"
@@ -48,6 +49,8 @@ void json_write_member(struct buf *b, struct str key, const struct json *v);
 /* 2-space indent, as kubectl and the server's ?pretty=1. */
 void json_write_pretty(struct buf *b, const struct json *v);
 struct str json_text(struct arena *a, const struct json *v);
+/* Equal values have equal texts: members are sorted, 3.0 is written as 3. */
+struct str json_canonical(struct arena *a, const struct json *v);
 
 /* making */
 struct json *json_null(struct arena *a);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/meta.h"
+#include "api/regex.h"
 #include "api/schema.h"
 #include "base/arena.h"
 #include "base/err.h"
@@ -90,8 +91,10 @@ static struct err *create_prepare(struct api_request *rq, struct json *obj)
 		json_sub(rq->arena, obj, "status");
 	metadata_validate(rq, obj, &e);
 	object_validate(rq, obj, NULL, &e);
+	regex_budget_start();
 	if (rq->res->strategy->validate)
 		rq->res->strategy->validate(rq, obj, &e);
+	regex_budget_end();
 	TRY(error_invalid(e, resource_stored_group(rq->res), rq->res->kind, rq->name));
 	if (rq->res->strategy->warn)
 		rq->res->strategy->warn(rq, obj, NULL);

@@ -22,6 +22,7 @@
 
 #define BODY_MAX    3145728
 #define SUMMARY_MAX 30
+#define LIST_MAX    4096
 
 static struct err *body_media(struct api_request *rq, enum media *ret)
 {
@@ -410,6 +411,22 @@ static struct err *body_unknown(struct api_request *rq, const struct json *obj,
 	return NULL;
 }
 
+/*
+ * Validation compares the items of lists of built-in kinds with each other, and nobody else is
+ * served meanwhile.
+ */
+static bool body_lists_fit(const struct json *v)
+{
+	if (json_is(v, JSON_ARRAY) && json_len(v) > LIST_MAX)
+		return false;
+	json_for_each(it, v)
+	{
+		if (json_len(it.val) && !body_lists_fit(it.val))
+			return false;
+	}
+	return true;
+}
+
 struct err *body_check(struct api_request *rq, struct json *obj, struct json *dups)
 {
 	const struct schema *schema = object_schema(rq);
@@ -417,6 +434,10 @@ struct err *body_check(struct api_request *rq, struct json *obj, struct json *du
 	struct err *e;
 
 	TRY(body_check_kind(rq, obj));
+	if (!rq->res->custom && !body_lists_fit(obj))
+		return err_new(ERR_TOO_LARGE,
+			       "Request entity too large: a list may have at most %d items",
+			       LIST_MAX);
 	if (schema && !rq->res->custom) {
 		e = schema_decode_types(rq->arena, schema, obj);
 		if (e)

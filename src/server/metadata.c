@@ -340,22 +340,27 @@ static void metadata_check_generation(const struct json *meta, struct err **e)
 
 void metadata_dedup_owners(struct api_request *rq, struct json *obj, bool admitted)
 {
-	struct json *refs = json_path(obj, "metadata", "ownerReferences", NULL);
+	const struct json *refs = json_path(obj, "metadata", "ownerReferences", NULL);
+	struct json *seen = json_object(rq->arena), *kept = json_array(rq->arena);
 	_cleanup_buf_ struct buf b = { 0 };
 
-	for (size_t i = 0; i + 1 < json_len(refs); i++) {
-		struct str uid = json_str_at(json_idx(refs, i), "uid");
-		bool again = false;
+	if (json_len(refs) < 2)
+		return;
+	json_for_each(it, refs)
+	{
+		struct str text = json_canonical(rq->arena, it.val), uid;
+		const struct json *told = json_get_s(seen, text);
 
-		for (size_t k = json_len(refs) - 1; k > i; k--) {
-			if (!json_equal(json_idx(refs, i), json_idx(refs, k)))
-				continue;
-			json_remove_idx(refs, k);
-			again = true;
-		}
-		if (again)
+		if (!told)
+			json_push(kept, json_copy(rq->arena, it.val));
+		if (told && !json_as_bool(told, true)) {
+			uid = json_str_at(it.val, "uid");
 			buf_addf(&b, "%s" STR_FMT, b.n ? ", " : "", STR_ARG(uid));
+		}
+		json_set_s(rq->arena, seen, text, json_bool(rq->arena, told));
 	}
+	if (json_len(kept) < json_len(refs))
+		json_set(rq->arena, json_get(obj, "metadata"), "ownerReferences", kept);
 	if (b.n)
 		request_warn(rq,
 			     ".metadata.ownerReferences contains duplicate entries%s; API server "

@@ -110,22 +110,34 @@ static void port_target(const struct valid *v, const struct json *port, const st
 		valid_name(v, AT(p, "appProtocol"), app, name_check_qualified);
 }
 
-static void port_unique(const struct valid *v, const struct json *ports, size_t i,
+/* What earlier ports have: "n" and a name, "p" or "h" with a protocol and a number. */
+static bool port_seen(const struct valid *v, struct json *seen, struct str what)
+{
+	if (json_get_s(seen, what))
+		return true;
+	json_set_s(v->a, seen, what, json_null(v->a));
+	return false;
+}
+
+static bool port_number_seen(const struct valid *v, struct json *seen, const char *kind,
+			     const struct json *port, int64_t n)
+{
+	struct str protocol = json_str_at(port, "protocol");
+
+	return port_seen(
+		v, seen,
+		arena_fmt(v->a, "%s" STR_FMT "/%lld", kind, STR_ARG(protocol), (long long)n));
+}
+
+static void port_unique(const struct valid *v, struct json *seen, const struct json *port,
 			const struct place *p)
 {
-	const struct json *port = json_idx(ports, i);
 	struct str name = json_str_at(port, "name");
 	int64_t node = json_int_at(port, "nodePort", 0);
-	bool name_dup = false, port_dup = false, node_dup = false;
+	bool name_dup = !str_empty(name) && port_seen(v, seen, arena_cat(v->a, STR("n"), name));
+	bool port_dup = port_number_seen(v, seen, "p", port, json_int_at(port, "port", 0));
+	bool node_dup = node && port_number_seen(v, seen, "h", port, node);
 
-	for (size_t k = 0; k < i; k++) {
-		const struct json *other = json_idx(ports, k);
-		bool same = str_eq(json_str_at(other, "protocol"), json_str_at(port, "protocol"));
-
-		name_dup |= !str_empty(name) && str_eq(json_str_at(other, "name"), name);
-		port_dup |= same && json_int_at(other, "port", 0) == json_int_at(port, "port", 0);
-		node_dup |= same && node && json_int_at(other, "nodePort", 0) == node;
-	}
 	if (name_dup)
 		valid_duplicate(v, AT(p, "name"), json_get(port, "name"));
 	if (port_dup)
@@ -153,6 +165,7 @@ static void port_node(const struct valid *v, const struct json *obj, const struc
 static void ports_validate(const struct valid *v, const struct json *obj, const struct place *up)
 {
 	const struct json *ports = json_at(obj, "spec.ports");
+	struct json *seen = json_object(v->a);
 	const struct place *p = AT(up, "ports");
 
 	if (!json_len(ports) && !service_is(obj, "ExternalName") && !service_headless(obj))
@@ -164,7 +177,7 @@ static void ports_validate(const struct valid *v, const struct json *obj, const 
 		if (json_len(ports) > 1 && str_empty(json_str_at(it.val, "name")))
 			valid_required(v, AT(at, "name"), NULL);
 		port_target(v, it.val, at);
-		port_unique(v, ports, it.i, at);
+		port_unique(v, seen, it.val, at);
 		port_node(v, obj, it.val, at);
 	}
 }

@@ -57,13 +57,15 @@ static void node_defaults(struct api_request *rq, struct json *obj)
 		json_push(json_sub_array(rq->arena, spec, "podCIDRs"), json_str(rq->arena, cidr));
 }
 
-static void node_taint(const struct valid *v, const struct json *taints, size_t i,
+/* seen: keys and effects of the taints before. */
+static void node_taint(const struct valid *v, const struct json *t, struct json *seen,
 		       const struct place *p)
 {
 	static const char *const effects[] = { "NoSchedule", "PreferNoSchedule", "NoExecute",
 					       NULL };
-	const struct json *t = json_idx(taints, i), *effect = json_get(t, "effect");
-	struct str key = json_str_at(t, "key");
+	const struct json *effect = json_get(t, "effect");
+	struct str key = json_str_at(t, "key"), pair;
+	struct json *shown;
 
 	if (str_empty(key)) {
 		valid_invalid_str(v, AT(p, "key"), key, "name part must be non-empty");
@@ -75,24 +77,19 @@ static void node_taint(const struct valid *v, const struct json *taints, size_t 
 	if (str_empty(json_as_str(effect)))
 		valid_required(v, AT(p, "effect"), NULL);
 	valid_enum(v, AT(p, "effect"), effect, effects);
-	for (size_t k = 0; k < i; k++) {
-		const struct json *o = json_idx(taints, k);
-		struct json *shown;
-
-		if (!str_eq(json_str_at(o, "key"), key) ||
-		    !str_eq(json_str_at(o, "effect"), json_as_str(effect)))
-			continue;
-		shown = json_object(v->a);
-		json_set_str(v->a, shown, "Key", key);
-		json_set_str(v->a, shown, "Value", json_str_at(t, "value"));
-		json_set_str(v->a, shown, "Effect", json_as_str(effect));
-		json_set(v->a, shown, "TimeAdded",
-			 json_get(t, "timeAdded") ? json_copy(v->a, json_get(t, "timeAdded"))
-						  : json_null(v->a));
-		valid_duplicate_because(v, p, shown,
-					"taints must be unique by key and effect pair");
+	pair = arena_fmt(v->a, STR_FMT ":" STR_FMT, STR_ARG(key), STR_ARG(json_as_str(effect)));
+	if (!json_get_s(seen, pair)) {
+		json_set_s(v->a, seen, pair, json_null(v->a));
 		return;
 	}
+	shown = json_object(v->a);
+	json_set_str(v->a, shown, "Key", key);
+	json_set_str(v->a, shown, "Value", json_str_at(t, "value"));
+	json_set_str(v->a, shown, "Effect", json_as_str(effect));
+	json_set(v->a, shown, "TimeAdded",
+		 json_get(t, "timeAdded") ? json_copy(v->a, json_get(t, "timeAdded"))
+					  : json_null(v->a));
+	valid_duplicate_because(v, p, shown, "taints must be unique by key and effect pair");
 }
 
 static void node_cidrs(const struct valid *v, const struct json *cidrs, const struct place *p)
@@ -118,8 +115,9 @@ static void node_validate(struct api_request *rq, const struct json *obj, struct
 	const struct valid v = { rq->arena, e, false };
 	const struct json *taints = json_at(obj, "spec.taints");
 	const struct place *p = AT(AT(NULL, "metadata"), "taints");
+	struct json *seen = json_object(v.a);
 
-	json_for_each(it, taints) node_taint(&v, taints, it.i, AT_IDX(p, it.i));
+	json_for_each(it, taints) node_taint(&v, it.val, seen, AT_IDX(p, it.i));
 	node_cidrs(&v, json_at(obj, "spec.podCIDRs"), AT(AT(NULL, "spec"), "podCIDRs"));
 }
 

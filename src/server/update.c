@@ -6,6 +6,7 @@
  */
 
 #include "api/meta.h"
+#include "api/regex.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "io/fiber.h"
@@ -168,10 +169,12 @@ static struct err *update_validate(struct update *u, struct err *e)
 	metadata_validate(rq, u->obj, &e);
 	update_say_twice(e);
 	object_validate(rq, u->obj, u->old, &e);
+	regex_budget_start();
 	if (st->validate && !update_is_status(rq))
 		st->validate(rq, u->obj, &e);
 	if (st->validate_update)
 		st->validate_update(rq, u->obj, u->old, &e);
+	regex_budget_end();
 	TRY(error_invalid(e, resource_stored_group(rq->res), rq->res->kind, rq->name));
 	if (st->warn)
 		st->warn(rq, u->obj, u->old);
