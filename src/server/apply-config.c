@@ -113,7 +113,7 @@ static struct err *apply_check_typed(struct api_request *rq, const struct json *
 		       STR_ARG(ns), STR_ARG(name), STR_ARG(apply_gvk(rq->arena, config)), b.p);
 }
 
-static struct err *apply_check(struct api_request *rq, struct json *config)
+struct err *apply_check(struct api_request *rq, struct json *config)
 {
 	struct json *meta;
 	struct str name;

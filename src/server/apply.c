@@ -232,11 +232,11 @@ static struct err *apply_merge(struct api_request *rq, const struct apply *c,
 	return NULL;
 }
 
-static struct err *apply_change(struct engine_change *base, struct api_request *rq,
-				const struct json *old, struct json **ret)
+struct err *apply_over(struct api_request *rq, struct json *config, bool force,
+		       const struct json *old, struct json **ret)
 {
-	const struct apply *c = (const struct apply *)base;
-	struct json *meta = json_sub(rq->arena, c->config, "metadata");
+	const struct apply c = { .config = config, .force = force };
+	struct json *meta = json_sub(rq->arena, config, "metadata");
 	const struct json *live = json_path(old, "metadata", "managedFields", NULL);
 	struct managers m;
 
@@ -245,10 +245,18 @@ static struct err *apply_change(struct engine_change *base, struct api_request *
 	TRY(managers_parse(rq->arena, live, &m));
 	if (!m.n)
 		apply_first(rq, old, &m);
-	TRY(apply_merge(rq, c, old, &m, ret));
+	TRY(apply_merge(rq, &c, old, &m, ret));
 	TRY(body_check(rq, *ret, NULL));
 	managed_set(rq->arena, *ret, managers_format(&m));
 	return NULL;
+}
+
+static struct err *apply_change(struct engine_change *base, struct api_request *rq,
+				const struct json *old, struct json **ret)
+{
+	const struct apply *c = (const struct apply *)base;
+
+	return apply_over(rq, c->config, c->force, old, ret);
 }
 
 /* Nothing there yet: the body is the object. */

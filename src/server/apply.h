@@ -71,5 +71,10 @@ struct str manager_text(struct arena *a, const struct manager *m, struct str api
 MUST_USE struct err *apply_read(struct api_request *rq, struct json **ret, bool *ret_force);
 /* TOO_LARGE: more members or levels than apply merges. */
 MUST_USE struct err *apply_check_size(const struct json *obj);
+/* An object that is none of ours, or not of its type, as apply_read() says it. */
+MUST_USE struct err *apply_check(struct api_request *rq, struct json *config);
+/* What config, checked, makes of the object old, with its managedFields. CONFLICT unless forced. */
+MUST_USE struct err *apply_over(struct api_request *rq, struct json *config, bool force,
+				const struct json *old, struct json **ret);
 /* PATCH of application/apply-patch+yaml. */
 MUST_USE SUSPENDS struct err *serve_apply(struct api_request *rq);

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "io/http-server.h"
 #include "server/body.h"
+#include "server/continue.h"
 #include "server/crd-convert.h"
 #include "server/delete-options.h"
 #include "server/engine.h"
@@ -171,67 +172,6 @@ static bool list_accept(const struct obj *o, void *ctx)
 	return true;
 }
 
-/* continue tokens: {"v":"meta.k8s.io/v1","rv":7,"start":"ns/name\u0000"} */
-static struct str list_token(struct arena *a, int64_t rv, struct str ns, struct str name)
-{
-	struct json *t = json_object(a);
-	struct str start;
-
-	start = str_empty(ns)
-			? arena_fmt(a, STR_FMT "%c", STR_ARG(name), 0)
-			: arena_fmt(a, STR_FMT "/" STR_FMT "%c", STR_ARG(ns), STR_ARG(name), 0);
-	json_set_str(a, t, "v", STR("meta.k8s.io/v1"));
-	json_set_int(a, t, "rv", rv);
-	json_set_str(a, t, "start", start);
-	return base64url_encode(a, json_text(a, t));
-}
-
-static struct err *list_token_parse(struct api_request *rq, struct store_list_opts *o)
-{
-	struct json *t = NULL;
-	struct str text = STR_EMPTY, start, ns;
-	struct err *e;
-	int64_t rv;
-
-	if (!base64url_decode(rq->arena, rq->opt.cont, &text))
-		return err_new(ERR_BAD_REQUEST,
-			       "continue key is not valid: illegal base64 data at input byte 0");
-	e = json_parse(rq->arena, text, &t);
-	if (e)
-		return err_recode(err_wrap(e, "continue key is not valid"), ERR_BAD_REQUEST);
-	if (!json_is(t, JSON_OBJECT))
-		return err_new(ERR_BAD_REQUEST,
-			       "continue key is not valid: json: cannot unmarshal %s into Go value "
-			       "of type storage.continueToken",
-			       json_is(t, JSON_INT) ? "number" : json_type_name(t));
-	if (!str_eqz(json_str_at(t, "v"), "meta.k8s.io/v1"))
-		return err_new(ERR_BAD_REQUEST,
-			       "continue key is not valid: server does not recognize this encoded "
-			       "version " STR_FMT,
-			       STR_ARG(json_str_at(t, "v")));
-	start = json_str_at(t, "start");
-	rv = json_int_at(t, "rv", 0);
-	if (rv == 0 || str_empty(start))
-		return err_new(ERR_BAD_REQUEST,
-			       "continue key is not valid: incorrect encoded start resourceVersion "
-			       "(version meta.k8s.io/v1)");
-	/* keys are clean paths */
-	if (str_find(start, STR("../")) < start.n || str_has_prefix(start, STR("//")))
-		return err_new(ERR_BAD_REQUEST, "continue key is not valid: " STR_FMT,
-			       STR_ARG(start));
-	str_strip_prefix(&start, STR("/"));
-	if (start.n && start.p[start.n - 1] == 0)
-		start.n--;
-	if (str_find_char(start, '/', 0) < start.n) {
-		str_cut(&start, '/', &ns);
-		o->after_ns = ns;
-	}
-	o->after_name = start;
-	if (rv > 0)
-		o->at.n = (uint64_t)rv;
-	return NULL;
-}
-
 static struct err *list_plan(struct api_request *rq, struct store_list_opts *o)
 {
 	*o = (struct store_list_opts){
@@ -240,12 +180,18 @@ static struct err *list_plan(struct api_request *rq, struct store_list_opts *o)
 		.limit = (size_t)rq->opt.limit,
 	};
 	if (!str_empty(rq->opt.cont)) {
-		struct err *e = list_token_parse(rq, o);
+		struct continue_token token;
+		struct err *e = continue_parse(rq->arena, rq->opt.cont, &token);
 
 		if (!e && rq->opt.rv)
 			return err_new(ERR_BAD_REQUEST, "specifying resource version is not "
 							"allowed when using continue");
-		return e ? err_wrap(e, "invalid continue token") : NULL;
+		if (e)
+			return err_wrap(e, "invalid continue token");
+		o->after_ns = token.ns;
+		o->after_name = token.name;
+		o->at.n = (uint64_t)MAX(token.rv, (int64_t)0);
+		return NULL;
 	}
 	/* "0" is what a cache would give: all of it */
 	if (str_eqz(rq->opt.rv_text, "0"))
@@ -272,7 +218,8 @@ static struct err *list_expired(struct api_request *rq, const struct store_list_
 	status = status_from_err(rq->arena, e);
 	err_free(e);
 	json_set_str(rq->arena, json_sub(rq->arena, status, "metadata"), "continue",
-		     list_token(rq->arena, -1, o->after_ns, o->after_name));
+		     continue_format(rq->arena,
+				     &(struct continue_token){ -1, o->after_ns, o->after_name }));
 	rq->out.form = OUTPUT_PLAIN;
 	respond_json(rq, 410, status);
 	return NULL;
@@ -286,8 +233,9 @@ static void list_meta(struct lister *l, const struct store_list_result *r, struc
 	json_set(a, meta, "resourceVersion", json_strf(a, "%llu", (unsigned long long)r->rev.n));
 	if (r->more) {
 		json_set_str(a, meta, "continue",
-			     list_token(a, (int64_t)r->rev.n, buf_str(&l->last_ns),
-					buf_str(&l->last_name)));
+			     continue_format(a, &(struct continue_token){
+							(int64_t)r->rev.n, buf_str(&l->last_ns),
+							buf_str(&l->last_name) }));
 		if (!rq->opt.labels && !rq->opt.fields)
 			json_set_int(a, meta, "remainingItemCount", (int64_t)r->remaining);
 	} else if (rq->res->custom && rq->out.form == OUTPUT_PLAIN) {
