@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 					      "apiextensions.v1.CustomResourceDefinition"));
 	e = json_parse(a, str_sub(in, 0, at), &crd);
 	if (!e && json_is(crd, JSON_OBJECT))
-		e = schema_check_types(own, crd);
+		e = schema_decode_types(a, own, crd);
 	if (e || !json_is(crd, JSON_OBJECT)) {
 		err_free(e);
 		return 0;
