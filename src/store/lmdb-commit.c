@@ -30,6 +30,8 @@
 #define OPS_MAX         4096
 #define GATHER_NS       (250 * 1000)
 #define LAZY_RETRY_NS   NS_PER_SEC
+#define IDLE_LOOK_NS    (30 * NS_PER_SEC)
+#define IDLE_RECORDS    4096 /* of the history, dropped at once when nothing else is to be done */
 
 struct batch {
 	struct lmdb *m;
@@ -45,6 +47,7 @@ struct commit_txn {
 	struct lmdb_state state; /* becomes m->state if all goes well */
 	struct buf record;
 	size_t applied;
+	bool idle; /* for the sake of the history alone */
 };
 
 static MDB_val op_key(const struct commit_req *req, const struct commit_op *op)
@@ -225,7 +228,7 @@ static bool record_is_old(const struct commit_txn *t, MDB_val val, int64_t now_m
 static int compact(struct commit_txn *t)
 {
 	bool far_over = t->state.log_bytes > 2 * t->m->opts.history_bytes;
-	size_t left = far_over ? 1024 : 2 * t->applied + 2;
+	size_t left = t->idle ? IDLE_RECORDS : far_over ? 1024 : 2 * t->applied + 2;
 	int64_t now_ms = wall_now().ns / NS_PER_MS;
 	MDB_cursor *c;
 	MDB_val key, val;
@@ -290,9 +293,9 @@ static int lazy_write(struct commit_txn *t)
 }
 
 /* What waits in memory and all requests of the list in one transaction. */
-static int commit_list(struct lmdb *m, struct list *reqs)
+static int commit_list(struct lmdb *m, struct list *reqs, bool idle)
 {
-	struct commit_txn t = { .m = m, .state = m->state };
+	struct commit_txn t = { .m = m, .state = m->state, .idle = idle };
 	struct commit_req *req;
 	int rc = mdb_txn_begin(m->env, NULL, 0, &t.txn);
 
@@ -308,7 +311,7 @@ static int commit_list(struct lmdb *m, struct list *reqs)
 		if (rc)
 			break;
 	}
-	if (!rc && t.applied)
+	if (!rc && (t.applied || idle))
 		rc = txn_finish(&t);
 	if (!rc && t.applied)
 		lazy_written(m);
@@ -322,7 +325,7 @@ static void commit_batch(struct lmdb *m, struct list *reqs)
 {
 	struct commit_req *req;
 
-	if (lazy_apply(m, reqs) || !commit_list(m, reqs))
+	if (lazy_apply(m, reqs) || !commit_list(m, reqs, false))
 		return;
 	list_for_each(req, reqs, link) {
 		struct list alone, *after = req->link.next, *before = req->link.prev;
@@ -331,7 +334,7 @@ static void commit_batch(struct lmdb *m, struct list *reqs)
 		list_init(&alone);
 		list_unlink(&req->link);
 		list_push_back(&alone, &req->link);
-		req->rc = commit_list(m, &alone);
+		req->rc = commit_list(m, &alone, false);
 		list_unlink(&req->link);
 		ASSERT(before->next == after);
 		list_insert_before(after, &req->link);
@@ -381,16 +384,55 @@ static void gather(struct lmdb *m, size_t n)
 	m->wake_at = 1;
 }
 
+/* Whether the history begins with what is too old for it, though no commit came to drop it. */
+static bool history_is_old(struct lmdb *m)
+{
+	struct commit_txn t = { .m = m, .state = m->state };
+	MDB_cursor *c;
+	MDB_val key, val;
+	bool old = false;
+
+	if (mdb_txn_begin(m->env, NULL, MDB_RDONLY, &t.txn))
+		return false;
+	if (!mdb_cursor_open(t.txn, m->log, &c)) {
+		old = !mdb_cursor_get(c, &key, &val, MDB_FIRST) &&
+		      record_is_old(&t, val, wall_now().ns / NS_PER_MS);
+		mdb_cursor_close(c);
+	}
+	mdb_txn_abort(t.txn);
+	return old;
+}
+
+static int64_t idle_look_ns(const struct lmdb *m)
+{
+	return MIN(IDLE_LOOK_NS, m->opts.history_ms * NS_PER_MS / 2);
+}
+
+/* Nobody asked for anything: what is due all the same. */
+static void commit_idle(struct lmdb *m, struct list *none)
+{
+	int64_t now = mono_now().ns;
+	bool old = history_is_old(m);
+
+	m->idle_due.ns = now + idle_look_ns(m);
+	if (!old && !m->n_lazy)
+		return;
+	if (!old && now < m->lazy_due.ns && !m->stop)
+		return;
+	if (commit_list(m, none, old))
+		m->lazy_due.ns = now + LAZY_RETRY_NS;
+	else if (old)
+		m->idle_due.ns = now; /* there may be more */
+}
+
 /* Under the mutex: until there is something to do. */
 static void wait_for_work(struct lmdb *m)
 {
 	while (list_empty(&m->queue) && !m->stop) {
-		struct timespec until = { m->lazy_due.ns / NS_PER_SEC,
-					  m->lazy_due.ns % NS_PER_SEC };
+		int64_t due = m->n_lazy ? MIN(m->idle_due.ns, m->lazy_due.ns) : m->idle_due.ns;
+		struct timespec until = { due / NS_PER_SEC, due % NS_PER_SEC };
 
-		if (!m->n_lazy)
-			pthread_cond_wait(&m->cond, &m->mutex);
-		else if (pthread_cond_timedwait(&m->cond, &m->mutex, &until) == ETIMEDOUT)
+		if (pthread_cond_timedwait(&m->cond, &m->mutex, &until) == ETIMEDOUT)
 			return;
 	}
 }
@@ -401,6 +443,7 @@ static void *commit_thread(void *p)
 	size_t crowd = 1;
 
 	pthread_setname_np(pthread_self(), "store-commit");
+	m->idle_due.ns = mono_now().ns + idle_look_ns(m);
 	pthread_mutex_lock(&m->mutex);
 	for (;;) {
 		struct batch *b;
@@ -408,7 +451,7 @@ static void *commit_thread(void *p)
 		size_t n;
 
 		wait_for_work(m);
-		if (list_empty(&m->queue) && !m->n_lazy)
+		if (list_empty(&m->queue) && !m->n_lazy && m->stop)
 			break;
 		if (!list_empty(&m->queue))
 			gather(m, MIN(crowd, BATCH_MAX));
@@ -418,8 +461,8 @@ static void *commit_thread(void *p)
 		pthread_mutex_unlock(&m->mutex);
 		if (n)
 			commit_batch(m, &b->reqs);
-		else if (commit_list(m, &b->reqs))
-			m->lazy_due.ns = mono_now().ns + LAZY_RETRY_NS;
+		else
+			commit_idle(m, &b->reqs);
 		b->compacted = m->state.compacted;
 		b->on_disk = m->state.rev;
 		loop_post_from_thread(m->base.loop, commit_done, b);

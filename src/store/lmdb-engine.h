@@ -72,7 +72,7 @@ struct lmdb {
 	struct lmdb_state state; /* what is on the disk */
 	struct list lazy;        /* struct commit_req: committed in memory, by revision */
 	size_t n_lazy, lazy_bytes;
-	struct mono lazy_due;
+	struct mono lazy_due, idle_due;
 	bool may_lazy;
 	/* loop thread: the same, as objects (lmdb-lazy.c) */
 	struct list recent;

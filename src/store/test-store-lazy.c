@@ -200,6 +200,27 @@ FIBER_TEST(watches_see_each_once)
 	return NULL;
 }
 
+/* No commit comes by to drop what is too old. */
+FIBER_TEST(history_goes_while_nothing_happens)
+{
+	struct store *s = open_fresh();
+	struct rev last;
+	struct mono began = mono_now();
+
+	store_close(s);
+	assert_no_err(store_open(
+		fiber_loop(),
+		&(struct store_opts){ .path = dir, .map_size = 1u << 28, .history_ms = 100 }, &s));
+	for (int i = 1; i < 50; i++)
+		last = put(s, "pods", "p", i, false);
+	while (store_oldest_rev(s).n < last.n) {
+		assert_true(mono_ms_since(began) < 10000);
+		TRY(fiber_sleep_ms(10));
+	}
+	done(s);
+	return NULL;
+}
+
 FIBER_TEST(too_many_are_written)
 {
 	struct store *s = open_fresh();
@@ -278,4 +299,5 @@ TEST(no_revision_is_given_twice)
 }
 
 TEST_MAIN(T(reads_see_it_and_nothing_is_written), T(any_other_commit_writes_it),
-	  T(watches_see_each_once), T(too_many_are_written), T(no_revision_is_given_twice))
+	  T(watches_see_each_once), T(history_goes_while_nothing_happens), T(too_many_are_written),
+	  T(no_revision_is_given_twice))
