@@ -30,6 +30,7 @@
 #include "server/request.h"
 #include "server/server.h"
 #include "server/table.h"
+#include "server/watch-convert.h"
 #include "server/watch-out.h"
 #include "json/json.h"
 
@@ -69,25 +70,13 @@ struct pending {
 	struct rev rev;
 };
 
-/* Converted objects, so that one event goes to the webhook once for all watches of a version. */
-#define CONVERTED_N 64
-
-struct converted {
-	const struct obj *from, *to; /* to NULL: on its way */
-	const struct resource *res;
-	const struct resource_version *v;
-	struct waitq done;
-	unsigned users;
-};
-
 struct watch_cache {
 	struct apiserver *server;
 	struct registry_listener listener;
 	struct list watchers;
 	struct encoded ring[ENCODED_N];
 	size_t next;
-	struct converted converted[CONVERTED_N];
-	size_t next_converted;
+	struct watch_converter *converter;
 };
 
 struct watcher {
@@ -281,80 +270,14 @@ static bool watch_must_convert(const struct watcher *w, const struct obj *o)
 	return w->form != OUTPUT_METADATA && crd_must_convert(w->res, w->v, o);
 }
 
-static void converted_fini(struct converted *c)
-{
-	obj_unref(c->from);
-	obj_unref(c->to);
-	resource_unref(c->res);
-	*c = (struct converted){ 0 };
-}
-
-static struct converted *converted_find(struct watch_cache *wc, const struct watcher *w,
-					const struct obj *o)
-{
-	for (size_t i = 0; i < CONVERTED_N; i++) {
-		struct converted *c = &wc->converted[i];
-
-		if (c->from == o && c->v == w->v && c->res == w->res)
-			return c;
-	}
-	return NULL;
-}
-
-/* A place that nobody waits at; NULL: all are in use. */
-static struct converted *converted_take(struct watch_cache *wc, const struct watcher *w,
-					const struct obj *o)
-{
-	for (size_t i = 0; i < CONVERTED_N; i++) {
-		struct converted *c = &wc->converted[wc->next_converted++ % CONVERTED_N];
-
-		if (c->users)
-			continue;
-		converted_fini(c);
-		waitq_init(&c->done);
-		c->from = obj_ref(o);
-		c->res = resource_ref(w->res);
-		c->v = w->v;
-		return c;
-	}
-	return NULL;
-}
-
 /* A new reference to o in the watch's version. SUSPENDS */
 static struct err *watch_convert(struct watcher *w, const struct obj *o, const struct obj **ret)
 {
-	struct watch_cache *wc = w->server->watches;
-	struct converted *c = converted_find(wc, w, o);
-	struct err *e = NULL;
-
-	*ret = obj_ref(o);
-	if (!watch_must_convert(w, o))
-		return NULL;
-	if (c && !c->to && c->users) {
-		c->users++;
-		e = waitq_wait(&c->done);
-		c->users--;
-	}
-	if (!e && c && c->to) {
-		obj_unref(*ret);
-		*ret = obj_ref(c->to);
+	if (!watch_must_convert(w, o)) {
+		*ret = obj_ref(o);
 		return NULL;
 	}
-	if (!c)
-		c = converted_take(wc, w, o);
-	if (c)
-		c->users++;
-	if (!e)
-		e = crd_convert_objs(w->server, w->res, w->v, ret, 1);
-	if (c) {
-		c->users--;
-		if (!e && !c->to)
-			c->to = obj_ref(*ret);
-		waitq_wake_all(&c->done);
-	}
-	if (e)
-		*ret = obj_unref(*ret);
-	return e;
+	return watch_converter_get(w->server->watches->converter, w->res, w->v, o, ret);
 }
 
 static bool watch_matches(const struct watcher *w, const struct obj *o)
@@ -824,6 +747,7 @@ struct watch_cache *watch_cache_new(struct apiserver *s)
 
 	wc->server = s;
 	list_init(&wc->watchers);
+	wc->converter = watch_converter_new(s);
 	wc->listener.changed = watch_resource_changed;
 	registry_listen(s->registry, &wc->listener);
 	return wc;
@@ -841,8 +765,7 @@ struct watch_cache *watch_cache_free(struct watch_cache *wc)
 	}
 	for (size_t i = 0; i < ENCODED_N; i++)
 		encoded_fini(&wc->ring[i]);
-	for (size_t i = 0; i < CONVERTED_N; i++)
-		converted_fini(&wc->converted[i]);
+	watch_converter_free(wc->converter);
 	free(wc);
 	return NULL;
 }
