@@ -28,7 +28,8 @@
 #define BATCH_MAX       256
 #define BATCH_BYTES_MAX (8u << 20)
 #define OPS_MAX         4096
-#define GATHER_NS       (250 * 1000)
+#define GATHER_MIN_NS   (250 * 1000)
+#define GATHER_MAX_NS   (2 * NS_PER_MS)
 #define LAZY_RETRY_NS   NS_PER_SEC
 #define IDLE_LOOK_NS    (30 * NS_PER_SEC)
 #define IDLE_RECORDS    4096 /* of the history, dropped at once when nothing else is to be done */
@@ -364,19 +365,20 @@ static struct batch *batch_take(struct lmdb *m, size_t *ret_n)
 	return b;
 }
 
-/* Under the mutex: until n requests wait, or not for much longer. */
-static void gather(struct lmdb *m, size_t n)
+/*
+ * Under the mutex: until n requests wait, or not for much longer. Half of what the last commit took
+ * is well spent for twice the crowd, on a slow disk or a busy machine too.
+ */
+static void gather(struct lmdb *m, size_t n, int64_t last_ns)
 {
+	int64_t wait_ns = MIN(MAX(last_ns / 2, (int64_t)GATHER_MIN_NS), (int64_t)GATHER_MAX_NS);
+	struct mono at = mono_now();
 	struct timespec until;
 
 	if (m->n_queued >= n || m->stop)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += GATHER_NS;
-	if (until.tv_nsec >= NS_PER_SEC) {
-		until.tv_sec++;
-		until.tv_nsec -= NS_PER_SEC;
-	}
+	at.ns += wait_ns;
+	until = (struct timespec){ at.ns / NS_PER_SEC, at.ns % NS_PER_SEC };
 	m->wake_at = n;
 	while (m->n_queued < n && !m->stop)
 		if (pthread_cond_timedwait(&m->cond, &m->mutex, &until) == ETIMEDOUT)
@@ -441,12 +443,14 @@ static void *commit_thread(void *p)
 {
 	struct lmdb *m = p;
 	size_t crowd = 1;
+	int64_t took = 0;
 
 	pthread_setname_np(pthread_self(), "store-commit");
 	m->idle_due.ns = mono_now().ns + idle_look_ns(m);
 	pthread_mutex_lock(&m->mutex);
 	for (;;) {
 		struct batch *b;
+		struct mono start;
 		bool stop;
 		size_t n;
 
@@ -454,17 +458,19 @@ static void *commit_thread(void *p)
 		if (list_empty(&m->queue) && !m->n_lazy && m->stop)
 			break;
 		if (!list_empty(&m->queue))
-			gather(m, MIN(crowd, BATCH_MAX));
+			gather(m, MIN(crowd, BATCH_MAX), took);
 		b = batch_take(m, &n);
 		m->posted++;
 		stop = m->stop && !n;
 		pthread_mutex_unlock(&m->mutex);
+		start = mono_now();
 		if (n)
 			commit_batch(m, &b->reqs);
 		else
 			commit_idle(m, &b->reqs);
 		b->compacted = m->state.compacted;
 		b->on_disk = m->state.rev;
+		took = mono_now().ns - start.ns;
 		loop_post_from_thread(m->base.loop, commit_done, b);
 		pthread_mutex_lock(&m->mutex);
 		crowd = n + m->n_queued;
