@@ -20,7 +20,7 @@
 #define WIDGETS "/apis/bench.example.com/%s/namespaces/default/widgets"
 #define JSON    "application/json"
 
-static struct err *fresh_server(struct bench *b)
+struct err *bench_fresh_server(struct bench *b)
 {
 	double ms;
 
@@ -152,7 +152,7 @@ struct err *bench_harder(struct bench *b)
 {
 	struct result r;
 
-	TRY(fresh_server(b));
+	TRY(bench_fresh_server(b));
 	TRY(load(b, 1, 1, 201, op_account, &r));
 	TRY(load(b, 5000, CLIENTS, 201, op_pod, &r));
 	row_plain("create Pod, JSON, all admission", r.us, "us");
@@ -200,7 +200,7 @@ struct err *bench_writers(struct bench *b)
 {
 	static const int writers[] = { 1, 16, 256 };
 
-	TRY(fresh_server(b));
+	TRY(bench_fresh_server(b));
 	writers_base = 0;
 	for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
 		_cleanup_free_ char *name = mem_fmt("durable writes, %d writers", writers[i]);
@@ -241,7 +241,7 @@ struct err *bench_crds(struct bench *b, int n)
 	struct result r;
 	double before;
 
-	TRY(fresh_server(b));
+	TRY(bench_fresh_server(b));
 	TRY(fiber_sleep_ms(1500));
 	before = pss_mb(process_pid(b->proc));
 	TRY(load(b, n, CLIENTS, 201, op_many_crds, &r));
@@ -278,7 +278,7 @@ static struct err *growth_stage(struct bench *b, int objects)
 
 struct err *bench_growth(struct bench *b, int max)
 {
-	TRY(fresh_server(b));
+	TRY(bench_fresh_server(b));
 	writers_base = 0;
 	for (int n = 1000; n <= max; n *= 10)
 		TRY(growth_stage(b, n));
@@ -335,10 +335,10 @@ static struct err *idle_measure(struct bench *b, int n, int conns, double target
 
 struct err *bench_watches(struct bench *b, int n)
 {
-	TRY(fresh_server(b));
+	TRY(bench_fresh_server(b));
 	TRY(idle_measure(b, n, 100, 25));
 	TRY(server_stop(b));
-	TRY(fresh_server(b));
+	TRY(bench_fresh_server(b));
 	TRY(idle_measure(b, n, n, 200));
 	return server_stop(b);
 }

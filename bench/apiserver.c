@@ -174,14 +174,14 @@ static void op_create_watched(const struct bench *b, struct arena *a, int i, str
 
 #define FANOUT_OPS 2000
 
-/* CPU beyond that of the same writes unwatched, per delivered event. */
-static struct err *fan_out(struct bench *b, double plain_us, double *ret_us)
+/* CPU beyond that of the same writes unwatched, per delivered event, with n watchers. */
+static struct err *fan_out(struct bench *b, int n, int ops, double plain_us, double *ret_us)
 {
 	struct http_client_opts o = { .address = STR_EMPTY, .tls = b->tls };
 	_cleanup_arena_ struct arena *a = arena_new();
-	struct watcher *w = arena_array(a, WATCHERS, sizeof(*w));
-	struct fiber **f = arena_array(a, WATCHERS, sizeof(struct fiber *));
-	bool *opened = arena_array(a, WATCHERS, sizeof(*opened));
+	struct watcher *w = arena_array(a, (size_t)n, sizeof(*w));
+	struct fiber **f = arena_array(a, (size_t)n, sizeof(struct fiber *));
+	bool *opened = arena_array(a, (size_t)n, sizeof(*opened));
 	struct waitq wake;
 	struct result r;
 	long events = 0;
@@ -190,25 +190,44 @@ static struct err *fan_out(struct bench *b, double plain_us, double *ret_us)
 	o.address = arena_fmt(a, "127.0.0.1:%d", b->port);
 	waitq_init(&wake);
 	TRY(load(b, 1, 1, 201, op_namespace, &r));
-	for (int i = 0; i < WATCHERS; i++) {
+	for (int i = 0; i < n; i++) {
 		w[i] = (struct watcher){ b, http_client_new(&o), &events, &wake, &opened[i] };
 		f[i] = fiber_spawn(fiber_loop(), "watcher", watch_run, &w[i]);
 	}
-	for (int i = 0; i < WATCHERS; i++)
+	for (int i = 0; i < n; i++)
 		while (!opened[i] && !fiber_done(f[i]))
 			TRY(waitq_wait(&wake));
 	events = 0;
 	cpu = cpu_us(process_pid(b->proc));
-	TRY(load(b, FANOUT_OPS, CLIENTS, 201, op_create_watched, &r));
-	while (events < (long)FANOUT_OPS * WATCHERS)
+	TRY(load(b, ops, CLIENTS, 201, op_create_watched, &r));
+	while (events < (long)ops * n)
 		TRY(waitq_wait(&wake));
-	*ret_us = (cpu_us(process_pid(b->proc)) - cpu - plain_us * FANOUT_OPS) /
-		  ((double)FANOUT_OPS * WATCHERS);
-	for (int i = 0; i < WATCHERS; i++) {
+	*ret_us = (cpu_us(process_pid(b->proc)) - cpu - plain_us * ops) / ((double)ops * n);
+	for (int i = 0; i < n; i++) {
 		fiber_cancel(f[i]);
 		err_ignore(fiber_join(f[i]), "it was cancelled");
 		fiber_unref(f[i]);
 		http_client_free(w[i].client);
+	}
+	return NULL;
+}
+
+/* How it grows: each number on a server of its own. */
+static struct err *bench_watchers(struct bench *b)
+{
+	static const int rows[] = { 10, 1000, 10000 };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_free_ char *name = mem_fmt("fan-out, %d watchers, per event", rows[i]);
+		const int ops = MIN(FANOUT_OPS, 500000 / rows[i]);
+		struct result r;
+		double us;
+
+		TRY(bench_fresh_server(b));
+		TRY(load(b, FANOUT_OPS, CLIENTS, 201, op_create, &r));
+		TRY(fan_out(b, rows[i], ops, r.us, &us));
+		row_plain(name, us, "us");
+		TRY(server_stop(b));
 	}
 	return NULL;
 }
@@ -266,7 +285,7 @@ static struct err *measure_all(struct bench *b)
 	else
 		TRY(measure_op(b, "create custom resource (schema)", 5000, 201, op_create_thing, 1,
 			       "us", 80, 1590, &r));
-	e = fan_out(b, create.us, &us);
+	e = fan_out(b, WATCHERS, FANOUT_OPS, create.us, &us);
 	if (e)
 		row_failed("watch fan-out, per event", e);
 	else
@@ -307,6 +326,8 @@ static struct err *bench_run(void *arg)
 		TRY(bench_growth(b, 1000000));
 	if (wants(a, "watches"))
 		TRY(bench_watches(b, 10000));
+	if (wants(a, "watchers"))
+		TRY(bench_watchers(b));
 	if (wants(a, "crds"))
 		TRY(bench_crds(b, 1000));
 	return NULL;
@@ -326,7 +347,7 @@ int main(int argc, char **argv)
 	if (b->port <= 0 || b->port > 65535 || !mkdtemp(b->dir)) {
 		fprintf(stderr,
 			"usage: bench-apiserver [ISOPLANE [PORT [table|harder|writers|growth|"
-			"million|watches|crds|all]...]]\n");
+			"million|watches|watchers|crds|all]...]]\n");
 		return 2;
 	}
 	memset(b->value, 'x', sizeof(b->value) - 1);

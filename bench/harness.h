@@ -61,7 +61,8 @@ MUST_USE SUSPENDS struct err *measure_op(struct bench *b, const char *name, int 
 					 op_fn make, double divisor, const char *unit,
 					 double target, double upstream, struct result *ret);
 
-/* apiserver-more.c: each on a server of its own, except the first */
+/* apiserver-more.c: each on a server of its own */
+MUST_USE SUSPENDS struct err *bench_fresh_server(struct bench *b);
 MUST_USE SUSPENDS struct err *bench_harder(struct bench *b);
 MUST_USE SUSPENDS struct err *bench_growth(struct bench *b, int max);
 MUST_USE SUSPENDS struct err *bench_watches(struct bench *b, int n);
