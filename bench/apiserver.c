@@ -172,7 +172,8 @@ static void op_create_watched(const struct bench *b, struct arena *a, int i, str
 	op->target = STR("/api/v1/namespaces/watched/configmaps");
 }
 
-#define FANOUT_OPS 2000
+#define FANOUT_OPS  2000
+#define OPENING_MAX 64
 
 /* CPU beyond that of the same writes unwatched, per delivered event, with n watchers. */
 static struct err *fan_out(struct bench *b, int n, int ops, double plain_us, double *ret_us)
@@ -193,10 +194,17 @@ static struct err *fan_out(struct bench *b, int n, int ops, double plain_us, dou
 	for (int i = 0; i < n; i++) {
 		w[i] = (struct watcher){ b, http_client_new(&o), &events, &wake, &opened[i] };
 		f[i] = fiber_spawn(fiber_loop(), "watcher", watch_run, &w[i]);
+		/* not all at once: the server's backlog is shorter */
+		while (i >= OPENING_MAX && !opened[i - OPENING_MAX] &&
+		       !fiber_done(f[i - OPENING_MAX]))
+			TRY(waitq_wait(&wake));
 	}
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		while (!opened[i] && !fiber_done(f[i]))
 			TRY(waitq_wait(&wake));
+		if (!opened[i])
+			return err_new(ERR_UNKNOWN, "watch %d of %d was not opened", i, n);
+	}
 	events = 0;
 	cpu = cpu_us(process_pid(b->proc));
 	TRY(load(b, ops, CLIENTS, 201, op_create_watched, &r));
