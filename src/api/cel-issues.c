@@ -73,6 +73,10 @@ static void cel_issue_print(struct buf *b, struct str text, const struct cel_iss
 		buf_addf(b, "ERROR: <input>:-1:0: " STR_FMT, STR_ARG(is->msg));
 		return;
 	}
+	if (!text.n) {
+		buf_addf(b, "ERROR: <input>:1:0: " STR_FMT, STR_ARG(is->msg));
+		return;
+	}
 	for (size_t i = 0; i < at; i++)
 		if (text.p[i] == '\n') {
 			line++;

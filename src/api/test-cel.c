@@ -375,9 +375,9 @@ TEST(compile_errors)
 		  "a comprehension (must be list, map, or dynamic)\n"
 		  " | (1).map(x, x)\n | .^" },
 		{ "",
-		  "? ERROR: <input>:1:1: Syntax error: mismatched input '<EOF>' expecting {'[', "
+		  "? ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {'[', "
 		  "'{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, "
-		  "NUM_UINT, STRING, BYTES, IDENTIFIER}\n | \n | ^" },
+		  "NUM_UINT, STRING, BYTES, IDENTIFIER}" },
 		{ "1 +",
 		  "? ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', "
 		  "'{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, "

@@ -7,6 +7,7 @@ struct api_request;
 struct err;
 struct json;
 
+void deviceclass_validate(struct api_request *rq, const struct json *obj, struct err **e);
 void resourceclaim_validate(struct api_request *rq, const struct json *obj, struct err **e);
 void resourceclaim_validate_update(struct api_request *rq, const struct json *obj,
 				   const struct json *old, struct err **e);

@@ -13,6 +13,7 @@
 #include "json/json.h"
 
 const struct strategy deviceclass_strategy = {
+	.validate = deviceclass_validate,
 	.generation = true,
 	.delete_returns_obj = true,
 };
