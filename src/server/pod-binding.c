@@ -127,7 +127,7 @@ struct err *pod_binding(struct api_request *rq)
 	struct json *binding = NULL;
 
 	TRY(body_decode(rq, &binding));
-	if (!str_empty(meta_name(binding)) && !str_eq(meta_name(binding), rq->name))
+	if (!str_eq(meta_name(binding), rq->name))
 		return err_new(ERR_BAD_REQUEST,
 			       "name in URL does not match name in Binding object");
 	TRY(bind_pod(rq, binding));

@@ -187,22 +187,48 @@ static struct err *hpa_prepare_create(struct api_request *rq, struct json *obj)
 	return NULL;
 }
 
+/* What is scaled is of a group; the core group has one kind that can be. */
+static void hpa_validate_group(const struct valid *v, const struct json *obj)
+{
+	const struct json *ref = json_at(obj, "spec.scaleTargetRef");
+	struct str version = json_str_at(ref, "apiVersion");
+
+	if (str_contains(version, STR("/")) ||
+	    str_eqz(json_str_at(ref, "kind"), "ReplicationController"))
+		return;
+	valid_invalid_str(v, AT(AT(AT(NULL, "spec"), "scaleTargetRef"), "apiVersion"), version,
+			  "apiVersion must specify API group");
+}
+
 static void hpa_validate(struct api_request *rq, const struct json *obj, struct err **e)
 {
 	const struct valid v = { rq->arena, e };
 	const struct json *o = hpa_v2(rq->arena, obj);
 
 	hpa_spec_validate(&v, json_get(o, "spec"), AT(NULL, "spec"));
+	/* it is new */
+	if (str_empty(meta_rv(obj)))
+		hpa_validate_group(&v, o);
 }
 
 static void hpa_validate_update(struct api_request *rq, const struct json *obj,
-				const struct json *old UNUSED, struct err **e)
+				const struct json *old, struct err **e)
 {
 	static const char *const counts[] = { "currentReplicas", "desiredReplicas", NULL };
+	static const char *const target[] = { "spec.scaleTargetRef.apiVersion",
+					      "spec.scaleTargetRef.kind" };
 	const struct valid v = { rq->arena, e };
 
-	if (request_is_status(rq))
+	if (request_is_status(rq)) {
 		valid_members_nonnegative(&v, AT(NULL, "status"), json_get(obj, "status"), counts);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(target); i++) {
+		if (str_eq(json_str_at(obj, target[i]), json_str_at(old, target[i])))
+			continue;
+		hpa_validate_group(&v, obj);
+		return;
+	}
 }
 
 const struct strategy hpa_strategy = {

@@ -173,7 +173,7 @@ def test_subresources_are_what_their_bodies_are(setup):
     api.ok("POST", base + "/pods", pod)
     setup.hooks.asked.clear()
     api.patch(deps + "/d/scale", {"spec": {"replicas": 3}})
-    api.post(base + "/pods/p/binding", {"target": {"kind": "Node", "name": "n"}})
+    api.post(base + "/pods/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}})
     api.post(base + "/pods/p/exec?command=x&command=y&container=c&stdout=1")
     api.post(base + "/pods/p/eviction", {"metadata": {"name": "p"}})
     api.post(base + "/serviceaccounts/default/token", {})

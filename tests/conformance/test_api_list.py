@@ -102,7 +102,7 @@ def test_label_selectors(api, ns):
 def test_field_selectors(api, ns):
     for n in "ab":
         api.ok("POST", pods(ns), pod(n))
-    api.ok("POST", pods(ns, "a", "binding"), {"target": {"kind": "Node", "name": "n1"}})
+    api.ok("POST", pods(ns, "a", "binding"), {"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}})
     for text, want in (("spec.nodeName=n1", ["a"]), ("spec.nodeName=", ["b"]),
                        ("spec.nodeName!=n1", ["b"]), ("metadata.name=b", ["b"]),
                        ("status.phase=Pending", ["a", "b"]), ("status.phase!=Pending", []),

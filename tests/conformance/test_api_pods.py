@@ -130,6 +130,9 @@ def test_binding(api, ns):
     api.ok("POST", pods(ns), pod())
     b = {"kind": "Binding", "apiVersion": "v1", "metadata": {"name": "p", "annotations": {"x": "y"}},
          "target": {"kind": "Node", "name": "n1"}}
+    for name in ({"name": "q"}, {}):
+        status(api.post(pods(ns, "p", "binding"), b | {"metadata": name}), 400, "BadRequest",
+               "name in URL does not match name in Binding object")
     r = api.post(pods(ns, "p", "binding"), b)
     assert r.status == 201 and r.json["status"] == "Success"
     o = api.ok("GET", pods(ns, "p"))
@@ -149,7 +152,7 @@ def test_graceful_delete(api, ns):
     assert "deletionTimestamp" in api.ok("DELETE", pods(ns, "p"))["metadata"] or True
     assert api.get(pods(ns, "p")).status == 404
     api.ok("POST", pods(ns), pod())
-    api.ok("POST", pods(ns, "p", "binding"), {"target": {"kind": "Node", "name": "n1"}})
+    api.ok("POST", pods(ns, "p", "binding"), {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}})
     o = api.ok("DELETE", pods(ns, "p"))
     assert o["metadata"]["deletionGracePeriodSeconds"] == 30
     o = api.ok("DELETE", pods(ns, "p"), {"gracePeriodSeconds": 5})
@@ -186,5 +189,5 @@ def test_pod_streams_without_a_node(api, ns):
         {"name": n, "image": "x"} for n in "ab"]}})
     status(api.get(pods(ns, "mc", "log")), 400, "BadRequest",
            "a container name must be specified for pod mc, choose one of: [a b]")
-    api.ok("POST", pods(ns, "p", "binding"), {"target": {"kind": "Node", "name": "gone"}})
+    api.ok("POST", pods(ns, "p", "binding"), {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "gone"}})
     status(api.get(pods(ns, "p", "log")), 404, "NotFound", 'pods "gone" not found')

@@ -53,7 +53,7 @@ TYPED = [
     ("PolicyV1Api", "pod_disruption_budget", {"spec": {"selector": SELECTOR, "minAvailable": 1}},
      {"spec": {"minAvailable": "50%"}}, lambda o: o.spec.min_available == "50%"),
     ("AutoscalingV1Api", "horizontal_pod_autoscaler",
-     {"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}},
+     {"spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}},
      {"spec": {"maxReplicas": 4}}, lambda o: o.spec.max_replicas == 4),
     ("CoordinationV1Api", "lease", {"spec": {"holderIdentity": "me"}}, {"spec": {"holderIdentity": "you"}},
      lambda o: o.spec.holder_identity == "you"),
@@ -283,8 +283,9 @@ def test_status_and_scale(k8s, ns):
 def test_binding_and_eviction(core, k8s, ns):
     pod = {"metadata": {"name": "p", "labels": {"a": "b"}}, "spec": TEMPLATE["spec"]}
     core.create_namespaced_pod(ns, pod)
-    core.create_namespaced_pod_binding("p", ns, client.V1Binding(target=client.V1ObjectReference(
-        api_version="v1", kind="Node", name="nowhere")), _preload_content=False)
+    core.create_namespaced_pod_binding("p", ns, client.V1Binding(
+        metadata=client.V1ObjectMeta(name="p"), target=client.V1ObjectReference(
+            api_version="v1", kind="Node", name="nowhere")), _preload_content=False)
     assert core.read_namespaced_pod("p", ns).spec.node_name == "nowhere"
     ready = [{"type": "Ready", "status": "True"}]
     core.patch_namespaced_pod_status("p", ns, {"status": {"phase": "Running", "conditions": ready}})
