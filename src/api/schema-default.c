@@ -26,7 +26,8 @@ static bool default_drops_empty(const struct schema *s, struct str name, const s
 		t = schema_deref(s);
 		return !json_len(v) && t && !t->n_props && !t->preserve && t->additional;
 	case JSON_STR:
-		return s->zero_absent && str_empty(json_as_str(v));
+		/* bytes are a list, too */
+		return (s->zero_absent || s->format == SCHEMA_F_BYTE) && str_empty(json_as_str(v));
 	case JSON_BOOL:
 		return s->zero_absent && !json_as_bool(v, true);
 	case JSON_INT:
