@@ -19,6 +19,13 @@
 #include "server/strategies.h"
 #include "json/json.h"
 
+/* The label with the name is its writer's own, except where the name is made later. */
+static void namespace_defaults(struct api_request *rq, struct json *obj)
+{
+	if (!str_empty(meta_name(obj)))
+		meta_set_label(rq->arena, obj, "kubernetes.io/metadata.name", meta_name(obj));
+}
+
 static struct err *namespace_prepare_create(struct api_request *rq, struct json *obj)
 {
 	struct json *fin =
@@ -78,6 +85,7 @@ static void namespace_deleting(struct api_request *rq, struct json *obj)
 const struct strategy namespace_strategy = {
 	.check_name = name_check_dns_label,
 	.delete_returns_obj = true,
+	.set_defaults = namespace_defaults,
 	.prepare_create = namespace_prepare_create,
 	.prepare_update = namespace_prepare_update,
 	.check_delete = namespace_check_delete,

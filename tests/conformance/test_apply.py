@@ -372,3 +372,17 @@ def test_openapi_says_so(api):
     op = doc["paths"]["/api/v1/namespaces/{namespace}/configmaps/{name}"]["patch"]
     assert "application/apply-patch+yaml" in op["requestBody"]["content"]
     assert {p["name"] for p in op["parameters"]} >= {"force", "fieldManager", "dryRun"}
+
+
+def test_a_namespace_label_is_its_makers(api):
+    """The server adds it by default, so who made the namespace is told to have set it."""
+    name = f"made-{time.monotonic_ns()}"
+    made = api.ok("POST", "/api/v1/namespaces?fieldManager=me", {"metadata": {"name": name}})
+    mine = {"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}}
+    assert entries(made) == {("me", "Update"): mine}
+    o = applied(apply(api, f"/api/v1/namespaces/{name}", {
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"x": "y"}}}))
+    assert entries(o) == {("me", "Update"): mine,
+                          ("m1", "Apply"): {"f:metadata": {"f:labels": {"f:x": {}}}}}
+    made = api.ok("POST", "/api/v1/namespaces", {"metadata": {"generateName": "made-"}})
+    assert made["metadata"]["labels"] == {"kubernetes.io/metadata.name": made["metadata"]["name"]}
