@@ -20,6 +20,7 @@ static const char *const proxy_request_drops[] = {
 	"connection",
 	"content-length",
 	"cookie",
+	"expect",
 	"host",
 	"keep-alive",
 	"proxy-authorization",
@@ -34,8 +35,8 @@ static const char *const proxy_request_drops[] = {
 	"x-forwarded-uri",
 };
 static const char *const proxy_response_drops[] = {
-	"connection", "content-type",      "keep-alive", "audit-id",
-	"trailer",    "transfer-encoding", "upgrade",
+	"audit-id",   "connection", "content-type",      "date",
+	"keep-alive", "trailer",    "transfer-encoding", "upgrade",
 };
 /* Who may read our answers is not theirs to say. */
 #define CORS_PREFIX "access-control-allow-"

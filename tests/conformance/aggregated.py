@@ -116,12 +116,12 @@ class Extension:
 
             def body(self):
                 if self.headers.get("Transfer-Encoding") == "chunked":
-                    out = b""
+                    out = []
                     while n := int(self.rfile.readline(), 16):
-                        out += self.rfile.read(n)
+                        out.append(self.rfile.read(n))
                         self.rfile.readline()
                     self.rfile.readline()
-                    return out
+                    return b"".join(out)
                 return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
             def reply(self, code, doc, kind="application/json", **headers):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Aggregated APIs: an extension server behind a Service, through everything that may happen to it."""
 import json
+import os
 import socket
 import ssl
+import subprocess
 import threading
 import time
 
@@ -384,6 +386,7 @@ def test_answers_pass_through(api, agg):
     assert (r.status, r.body, r.headers["Content-Type"]) == (418, b"short and stout", "text/tea")
     assert r.warnings == ["hot"] and r.headers["X-Theirs"] == "1"
     assert r.headers["Content-Length"] == "15"
+    assert len(r.headers.get_all("Date")) == 1
     assert len(r.headers.get_all("Audit-Id")) == 1 and r.headers["Audit-Id"] != "fake"
     assert r.headers["Access-Control-Allow-Origin"] is None
     r = api.request("HEAD", WIDGETS)
@@ -419,6 +422,28 @@ def test_large_bodies(api, agg, chunked):
     assert len(r.read()) == size
     c.close()
     assert seen["n"] == size and seen["length"] == (None if chunked else str(size))
+
+
+@pytest.mark.parametrize("flags", [["--http1.1"], ["--http2"],
+                                   ["--http1.1", "-H", "Transfer-Encoding: chunked"]])
+def test_large_bodies_of_curl(api, agg, tmp_path, flags):
+    """It waits to be told to go on, and has flow control in HTTP/2."""
+    seen = []
+
+    def take(h):
+        seen.append(h.headers["Expect"])
+        h.reply(200, h.body())
+
+    agg.hooks[WIDGETS] = take
+    data = os.urandom(5 << 20)
+    (tmp_path / "data").write_bytes(data)
+    (tmp_path / "ca").write_text(api.ca)
+    r = subprocess.run(
+        ["curl", "-sS", *flags, "--cacert", tmp_path / "ca", "--cert", api.dir / "admin.pem",
+         "--data-binary", f"@{tmp_path}/data", f"https://127.0.0.1:{api.port}{WIDGETS}"],
+        capture_output=True, timeout=60, check=True)
+    assert r.stdout == data
+    assert seen == [None]
 
 
 def test_a_body_is_passed_on_as_it_comes(api, agg):
