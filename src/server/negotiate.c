@@ -2,8 +2,8 @@
 
 /*
  * The answer's media type and its form (Table, PartialObjectMetadata): the first of what the client
- * accepts that we can serve. Protobuf is not spoken: clients that prefer it always offer JSON after
- * it.
+ * accepts that we can serve. Protobuf comes last, wherever the client has it: JSON is what is
+ * stored, and those who prefer protobuf take it, too.
  */
 
 #include "base/arena.h"
@@ -96,14 +96,28 @@ static struct err *negotiate_refuse(const struct api_request *rq, bool typed)
 	if (typed)
 		return err_new(ERR_NOT_ACCEPTABLE,
 			       "only the following media types are accepted: application/json, "
-			       "application/yaml");
+			       "application/yaml, application/vnd.kubernetes.protobuf");
 	return err_new(ERR_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: "
-					   "application/json, application/yaml");
+					   "application/json, application/yaml, "
+					   "application/vnd.kubernetes.protobuf");
 }
 
 static size_t negotiate_clauses(const struct api_request *rq, struct accept_clause **ret)
 {
 	return accept_clauses(rq->arena, http_headers_find(&rq->http->headers, "accept"), ret);
+}
+
+/* Whole objects and lists of built-in kinds. */
+static bool negotiate_protobuf(const struct api_request *rq, const struct accept_clause *v,
+			       size_t n)
+{
+	if (rq->verb == VERB_WATCH || rq->res->custom || (rq->subres && rq->subres->connect))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (accept_is_plain(&v[i]) &&
+		    str_eq_nocase(v[i].type, STR("application/vnd.kubernetes.protobuf")))
+			return true;
+	return false;
 }
 
 struct err *negotiate(struct api_request *rq)
@@ -128,6 +142,10 @@ struct err *negotiate(struct api_request *rq)
 		return NULL;
 	}
 	rq->out.media = MEDIA_JSON;
+	if (negotiate_protobuf(rq, v, n)) {
+		rq->out.media = MEDIA_PROTOBUF;
+		return NULL;
+	}
 	/* streams have types of their own */
 	if (!n || (rq->subres && rq->subres->connect))
 		return NULL;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/err.h"
+#include "server/protobuf-internal.h"
 #include "json/json.h"
 
 #define DEPTH_MAX 48
@@ -97,21 +98,20 @@ static const struct json *type_find(struct decoder *d, struct str name)
 	return schema_registry_tree(d->types, name);
 }
 
-/* Follows $ref; *ret_name is the type's last name ("Time"), or empty. */
-static const struct json *schema_follow(struct decoder *d, const struct json *s,
-					struct str *ret_name)
+const struct json *protobuf_follow(struct schema_registry *types, const struct json *schema,
+				   struct str *ret_name)
 {
-	struct str ref = json_str_at(s, "$ref");
+	struct str ref = json_str_at(schema, "$ref");
 
 	*ret_name = STR_EMPTY;
 	if (str_empty(ref))
-		return s;
+		return schema;
 	str_strip_prefix(&ref, STR("#/components/schemas/"));
 	for (size_t i = 0; i < ref.n; i++) {
 		if (ref.p[i] == '.')
 			*ret_name = str_skip(ref, i + 1);
 	}
-	return type_find(d, ref);
+	return schema_registry_tree(types, ref);
 }
 
 struct property {
@@ -310,7 +310,7 @@ static struct err *value_decode(struct decoder *d, const struct json *schema, co
 				struct json **ret)
 {
 	struct str type_name;
-	const struct json *s = schema_follow(d, schema, &type_name);
+	const struct json *s = protobuf_follow(d->types, schema, &type_name);
 	bool is_known = false;
 
 	if (f->wire == WIRE_BYTES) {
@@ -331,7 +331,7 @@ static struct err *map_entry_decode(struct decoder *d, const struct json *schema
 				    struct json *map)
 {
 	struct str key = STR_EMPTY, type_name;
-	const struct json *s = schema_follow(d, schema, &type_name);
+	const struct json *s = protobuf_follow(d->types, schema, &type_name);
 	struct json *val = NULL;
 	struct field f = { 0 };
 
@@ -390,7 +390,7 @@ static struct err *property_decode(struct decoder *d, const struct property *p,
 				   const struct field *f, struct json *obj)
 {
 	struct str type_name;
-	const struct json *s = schema_follow(d, p->schema, &type_name), *item;
+	const struct json *s = protobuf_follow(d->types, p->schema, &type_name), *item;
 	struct json *val = NULL;
 
 	if (str_eqz(json_str_at(s, "type"), "array")) {

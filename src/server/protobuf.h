@@ -2,14 +2,17 @@
 #pragma once
 
 /*
- * Request bodies in Kubernetes' protobuf, which typed clients send without asking (kubectl create
- * configmap among them): decoded to the JSON tree they mean, by the field numbers in the schemas.
- * Responses stay JSON, which such clients accept.
+ * Kubernetes' protobuf, by the field numbers in the schemas. Typed clients send their bodies in it
+ * without asking (kubectl create configmap among them): decoded to the JSON tree they mean. Answers
+ * are JSON, which such clients accept and which is what we have; who accepts nothing else has the
+ * tree encoded.
  */
 
+#include "base/base.h"
 #include "base/str.h"
 
 struct arena;
+struct buf;
 struct err;
 struct json;
 struct schema_registry;
@@ -20,3 +23,10 @@ struct schema_registry;
  */
 MUST_USE struct err *protobuf_decode(struct arena *a, struct schema_registry *types,
 				     struct str type, struct str bytes, struct json **ret);
+
+/*
+ * The same the other way; a doc with items is a list of the type. False when the type is none of
+ * the schemas' or the tree too deep.
+ */
+bool protobuf_encode(struct arena *a, struct schema_registry *types, struct str type,
+		     const struct json *doc, struct buf *out);

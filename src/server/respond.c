@@ -14,6 +14,7 @@
 #include "server/audit.h"
 #include "server/body.h"
 #include "server/object.h"
+#include "server/protobuf.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "server/table.h"
@@ -172,12 +173,36 @@ void respond_stream(struct api_request *rq, int status, const char *content_type
 	http_respond_stream(rq->x, status, content_type);
 }
 
+static struct str respond_proto_type(const struct api_request *rq, struct str kind)
+{
+	if (str_eqz(kind, "Status"))
+		return STR("io.k8s.apimachinery.pkg.apis.meta.v1.Status");
+	/* also of a delete, whose type is that of its options */
+	if (str_eq(kind, rq->res->kind) || str_eq(kind, rq->res->list_kind))
+		return rq->v->type;
+	return object_type_name(rq);
+}
+
+/* False: it has no such form. */
+static bool respond_protobuf(struct api_request *rq, int status, const struct json *doc)
+{
+	struct str type = respond_proto_type(rq, json_str_at(doc, "kind"));
+	_cleanup_buf_ struct buf b = { 0 };
+
+	if (!protobuf_encode(rq->arena, registry_types(rq->server->registry), type, doc, &b))
+		return false;
+	respond_text(rq, status, "application/vnd.kubernetes.protobuf", buf_str(&b));
+	return true;
+}
+
 void respond_json(struct api_request *rq, int status, const struct json *doc)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 
 	if (rq->audit)
 		audit_response_status(rq, doc);
+	if (rq->out.media == MEDIA_PROTOBUF && respond_protobuf(rq, status, doc))
+		return;
 	if (rq->out.media == MEDIA_YAML) {
 		yaml_write(&b, doc);
 		respond_text(rq, status, "application/yaml", buf_str(&b));
