@@ -95,8 +95,8 @@ TEST(json_diffs_apply)
 	arena_free(a);
 }
 
-/* n operations of which every second doubles the document. */
-static struct json *doubling(struct arena *a, int n)
+/* n operations of which every second puts the document into itself. */
+static struct json *nesting(struct arena *a, int n)
 {
 	struct json *ops = json_array(a);
 
@@ -111,9 +111,17 @@ TEST(json_patch_copies_are_limited)
 	struct arena *a = arena_new();
 	struct json *doc = parse(a, "{\"x\":\"0123456789\"}"), *ops = json_array(a), *out;
 
-	assert_no_err(json_patch_apply(a, doc, doubling(a, 20), &out));
+	for (int i = 0; i < 40; i++) { /* each doubles it */
+		struct json *op = parse(a, "{\"op\":\"copy\",\"from\":\"\"}");
+
+		json_set(a, op, "path", json_strf(a, "/b%d", i));
+		json_push(ops, op);
+	}
+	assert_err(json_patch_apply(a, doc, ops, &out), ERR_INVALID);
+	ops = json_array(a);
+	assert_no_err(json_patch_apply(a, doc, nesting(a, 20), &out));
 	/* one more level each: as deep as may be, and no deeper */
-	assert_err(json_patch_apply(a, doc, doubling(a, 400), &out), ERR_INVALID);
+	assert_err(json_patch_apply(a, doc, nesting(a, 400), &out), ERR_INVALID);
 	doc = json_object(a);
 	json_set_str(a, doc, "x", arena_str(a, str_make(arena_alloc(a, 400000), 400000)));
 	for (int i = 0; i < 8; i++) {

@@ -2,13 +2,17 @@
 #pragma once
 
 /*
- * A fuzz target defines both. Built by clang with -fsanitize=fuzzer it is a libFuzzer target;
- * built with FUZZ_MAIN it replays the files, and what lies in the folders, that its command line
- * names, then mutates the seeds for a moment, as an ordinary test.
+ * A fuzz target defines both. Built by clang with -fsanitize=fuzzer it is a libFuzzer target, which
+ * begins with the seeds (it writes them to the folder that FUZZ_SEEDS names); built with FUZZ_MAIN
+ * it replays the files, and what lies in the folders, that its command line names, then mutates the
+ * seeds for a moment, as an ordinary test.
  */
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 /* Typical inputs; ends with NULL. */
@@ -18,9 +22,6 @@ extern const char *const fuzz_seeds[];
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define FUZZ_ROUNDS    1500
 #define FUZZ_MAX_INPUT 65536
@@ -115,6 +116,30 @@ int main(int argc, char **argv)
 		LLVMFuzzerTestOneInput(data, n);
 	}
 	return failed;
+}
+
+#else
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *dir = getenv("FUZZ_SEEDS");
+
+	(void)argc;
+	(void)argv;
+	for (size_t i = 0; dir && fuzz_seeds[i]; i++) {
+		char path[4096];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "%s/seed-%zu", dir, i);
+		f = fopen(path, "wb");
+		if (f) {
+			fwrite(fuzz_seeds[i], 1, strlen(fuzz_seeds[i]), f);
+			fclose(f);
+		}
+	}
+	return 0;
 }
 
 #endif
