@@ -40,6 +40,19 @@ static struct json *status_details(struct arena *a, const struct err *e)
 	return d;
 }
 
+struct json *status_success(struct arena *a, int code)
+{
+	struct json *st = json_object(a);
+
+	json_set_str(a, st, "kind", STR("Status"));
+	json_set_str(a, st, "apiVersion", STR("v1"));
+	json_sub(a, st, "metadata");
+	json_set_str(a, st, "status", STR("Success"));
+	if (code)
+		json_set_int(a, st, "code", code);
+	return st;
+}
+
 struct json *status_from_err(struct arena *a, const struct err *e)
 {
 	struct json *s = json_object(a);

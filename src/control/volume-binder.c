@@ -90,30 +90,19 @@ static struct err *binder_claim_phase(struct volume_binder *b, struct arena *a,
 	return binder_patch_status(b, a, gvr_persistentvolumeclaims, claim, status);
 }
 
-static struct json *binder_claim_ref(struct arena *a, const struct json *claim)
-{
-	struct json *ref = json_object(a);
-
-	json_set_str(a, ref, "kind", STR("PersistentVolumeClaim"));
-	json_set_str(a, ref, "apiVersion", STR("v1"));
-	json_set(a, ref, "namespace", json_strcpy(a, meta_namespace(claim)));
-	json_set(a, ref, "name", json_strcpy(a, meta_name(claim)));
-	json_set(a, ref, "uid", json_strcpy(a, meta_uid(claim)));
-	json_set(a, ref, "resourceVersion", json_strcpy(a, meta_rv(claim)));
-	return ref;
-}
-
 /* binding */
 
 static struct err *binder_name_claim(struct volume_binder *b, struct arena *a,
 				     const struct json *pv, const struct json *claim)
 {
 	const struct json *ref = json_at(pv, "spec.claimRef");
-	struct json *patch = json_object(a);
+	struct json *patch = json_object(a), *to;
 
 	if (ref && str_eq(json_as_str(json_get(ref, "uid")), meta_uid(claim)))
 		return NULL;
-	json_set(a, json_sub(a, patch, "spec"), "claimRef", binder_claim_ref(a, claim));
+	to = volume_claim_ref(a, claim);
+	json_set(a, to, "resourceVersion", json_strcpy(a, meta_rv(claim)));
+	json_set(a, json_sub(a, patch, "spec"), "claimRef", to);
 	if (!ref)
 		meta_set_annotation(a, patch, VOLUME_BOUND_BY, STR("yes"));
 	return binder_patch(b, a, gvr_persistentvolumes, pv, patch);

@@ -78,18 +78,6 @@ static struct json *provisioner_affinity(struct arena *a, struct str hostname)
 	return affinity;
 }
 
-static struct json *provisioner_claim_ref(struct arena *a, const struct json *claim)
-{
-	struct json *ref = json_object(a);
-
-	json_set_str(a, ref, "kind", STR("PersistentVolumeClaim"));
-	json_set_str(a, ref, "apiVersion", STR("v1"));
-	json_set(a, ref, "namespace", json_strcpy(a, meta_namespace(claim)));
-	json_set(a, ref, "name", json_strcpy(a, meta_name(claim)));
-	json_set(a, ref, "uid", json_strcpy(a, meta_uid(claim)));
-	return ref;
-}
-
 static struct json *provisioner_make(struct volume_provisioner *p, struct arena *a,
 				     const struct json *claim, const struct json *class,
 				     struct str hostname)
@@ -114,7 +102,7 @@ static struct json *provisioner_make(struct volume_provisioner *p, struct arena 
 		 json_strcpy(a, str_empty(policy) ? STR("Delete") : policy));
 	json_set(a, spec, "storageClassName", json_strcpy(a, volume_class(claim)));
 	json_set(a, spec, "volumeMode", json_strcpy(a, block ? mode : STR("Filesystem")));
-	json_set(a, spec, "claimRef", provisioner_claim_ref(a, claim));
+	json_set(a, spec, "claimRef", volume_claim_ref(a, claim));
 	json_set(a, json_sub(a, spec, "local"), "path",
 		 json_strf(a, STR_FMT "/" STR_FMT "%s", STR_ARG(p->control->volume_dir),
 			   STR_ARG(name), block ? ".img" : ""));

@@ -19,6 +19,18 @@ bool volume_claimed_by(const struct json *pv, const struct json *claim)
 	       (str_empty(uid) || str_eq(uid, meta_uid(claim)));
 }
 
+struct json *volume_claim_ref(struct arena *a, const struct json *claim)
+{
+	struct json *ref = json_object(a);
+
+	json_set_str(a, ref, "kind", STR("PersistentVolumeClaim"));
+	json_set_str(a, ref, "apiVersion", STR("v1"));
+	json_set(a, ref, "namespace", json_strcpy(a, meta_namespace(claim)));
+	json_set(a, ref, "name", json_strcpy(a, meta_name(claim)));
+	json_set(a, ref, "uid", json_strcpy(a, meta_uid(claim)));
+	return ref;
+}
+
 struct str volume_class(const struct json *obj)
 {
 	struct str old = meta_annotation(obj, "volume.beta.kubernetes.io/storage-class");

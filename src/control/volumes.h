@@ -18,6 +18,8 @@ struct json;
 
 /* spec.claimRef names this claim (and, where it has one, its uid). */
 bool volume_claimed_by(const struct json *pv, const struct json *claim);
+/* spec.claimRef that names it, without its revision. */
+struct json *volume_claim_ref(struct arena *a, const struct json *claim);
 /* The class of either; "" for none. */
 struct str volume_class(const struct json *obj);
 /* Whether pv could satisfy the claim: class, mode, access modes, size, selector. */

@@ -7,6 +7,7 @@
  */
 
 #include "api/meta.h"
+#include "api/status.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -263,13 +264,8 @@ struct err *engine_delete(struct api_request *rq, const struct obj **ret, bool *
 static struct json *delete_success(struct api_request *rq, const struct obj *o)
 {
 	struct arena *a = rq->arena;
-	struct json *st = json_object(a), *d;
+	struct json *st = status_success(a, 0), *d = json_sub(a, st, "details");
 
-	json_set_str(a, st, "kind", STR("Status"));
-	json_set_str(a, st, "apiVersion", STR("v1"));
-	json_sub(a, st, "metadata");
-	json_set_str(a, st, "status", STR("Success"));
-	d = json_sub(a, st, "details");
 	json_set_str(a, d, "name", rq->name);
 	if (!str_empty(rq->res->group))
 		json_set_str(a, d, "group", rq->res->group);

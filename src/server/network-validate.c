@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "server/cidr.h"
 #include "server/request.h"
+#include "server/service-validate.h"
 #include "server/valid.h"
 #include "server/workload.h"
 #include "json/json.h"
@@ -161,25 +162,6 @@ static void ingress_tls(const struct valid *v, const struct json *list, const st
 	}
 }
 
-static void ingress_status(const struct valid *v, const struct json *obj)
-{
-	const struct place *lb = AT(AT(NULL, "status"), "loadBalancer"), *list = AT(lb, "ingress");
-
-	json_for_each(it, json_at(obj, "status.loadBalancer.ingress"))
-	{
-		struct str ip = json_str_at(it.val, "ip"), host = json_str_at(it.val, "hostname");
-		const struct place *at = AT_IDX(list, it.i);
-
-		if (!str_empty(ip))
-			valid_ip(v, AT(at, "ip"), ip);
-		if (!str_empty(host))
-			valid_name(v, AT(at, "hostname"), host, name_check_dns_subdomain);
-		if (!str_empty(host) && ip_is_valid(host))
-			valid_invalid_str(v, AT(at, "hostname"), host,
-					  "must be a DNS name, not an IP address");
-	}
-}
-
 void ingress_validate(struct api_request *rq, const struct json *obj, struct err **e)
 {
 	const struct valid v = { rq->arena, e };
@@ -202,7 +184,7 @@ void ingress_validate(struct api_request *rq, const struct json *obj, struct err
 	if (cls)
 		valid_name(&v, AT(p, "ingressClassName"), json_as_str(cls),
 			   name_check_dns_subdomain);
-	ingress_status(&v, obj);
+	load_balancer_status_validate(&v, obj);
 }
 
 /* ---- IngressClass */

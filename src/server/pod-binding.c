@@ -3,6 +3,7 @@
 /* How a Pod gets its node. */
 
 #include "api/meta.h"
+#include "api/status.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/admission.h"
@@ -97,18 +98,6 @@ static struct err *bind_target_check(const struct json *binding)
 				 "\"<empty>\"");
 }
 
-static struct json *bind_success(struct arena *a)
-{
-	struct json *st = json_object(a);
-
-	json_set_str(a, st, "kind", STR("Status"));
-	json_set_str(a, st, "apiVersion", STR("v1"));
-	json_sub(a, st, "metadata");
-	json_set_str(a, st, "status", STR("Success"));
-	json_set_int(a, st, "code", 201);
-	return st;
-}
-
 static struct err *bind_pod(struct api_request *rq, struct json *binding)
 {
 	_cleanup_obj_ const struct obj *o = NULL;
@@ -131,7 +120,7 @@ struct err *pod_binding(struct api_request *rq)
 		return err_new(ERR_BAD_REQUEST,
 			       "name in URL does not match name in Binding object");
 	TRY(bind_pod(rq, binding));
-	respond_json(rq, 201, bind_success(rq->arena));
+	respond_json(rq, 201, status_success(rq->arena, 201));
 	return NULL;
 }
 
@@ -146,7 +135,7 @@ static struct err *pod_binding_answer(struct api_request *rq, struct json *obj, 
 	pod->name = meta_name(obj);
 	pod->subres = subresource_find(pod->v, STR("binding"));
 	TRY(bind_pod(pod, obj));
-	*ret = bind_success(rq->arena);
+	*ret = status_success(rq->arena, 201);
 	return NULL;
 }
 

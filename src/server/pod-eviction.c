@@ -4,6 +4,7 @@
 
 #include "api/meta.h"
 #include "api/selector.h"
+#include "api/status.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "server/admission.h"
@@ -218,18 +219,6 @@ static struct err *evict_ask_budgets(struct api_request *rq, const struct json *
 
 /* ---- the request */
 
-static struct json *evict_success(struct arena *a)
-{
-	struct json *st = json_object(a);
-
-	json_set_str(a, st, "kind", STR("Status"));
-	json_set_str(a, st, "apiVersion", STR("v1"));
-	json_sub(a, st, "metadata");
-	json_set_str(a, st, "status", STR("Success"));
-	json_set_int(a, st, "code", 201);
-	return st;
-}
-
 static struct err *evict_read(struct api_request *rq, struct json **ret_body)
 {
 	TRY(body_decode(rq, ret_body));
@@ -288,6 +277,6 @@ struct err *pod_eviction(struct api_request *rq)
 		return evict_busy(rq->arena, pdb);
 	}
 	TRY(e);
-	respond_json(rq, 201, evict_success(rq->arena));
+	respond_json(rq, 201, status_success(rq->arena, 201));
 	return NULL;
 }

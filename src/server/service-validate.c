@@ -342,7 +342,7 @@ void service_validate(struct api_request *rq, const struct json *obj, struct err
 	policies_validate(&v, obj, p);
 }
 
-static void service_status_validate(const struct valid *v, const struct json *obj)
+void load_balancer_status_validate(const struct valid *v, const struct json *obj)
 {
 	const struct place *lb = AT(AT(NULL, "status"), "loadBalancer"), *list = AT(lb, "ingress");
 
@@ -370,7 +370,7 @@ void service_validate_update(struct api_request *rq, const struct json *obj, con
 	const struct place *p = AT(NULL, "spec");
 
 	if (request_is_status(rq)) {
-		service_status_validate(&v, obj);
+		load_balancer_status_validate(&v, obj);
 		return;
 	}
 	if (json_len(was) && !service_is(obj, "ExternalName") &&
