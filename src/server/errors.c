@@ -4,6 +4,7 @@
 #include "api/gvk.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/map.h"
 #include "server/resource.h"
 #include "json/json.h"
 
@@ -212,22 +213,21 @@ void cause_too_long(struct err **e, struct str field, int64_t max)
 	err_add_cause(cause_base(e), field, STR("FieldValueTooLong"), buf_str(&b));
 }
 
-static bool error_cause_repeated(const struct err *e, size_t i)
+/* Notes what the cause says; whether it has been said. */
+static bool error_cause_repeated(struct map *said, const struct err_cause *c)
 {
-	struct err_cause c = err_get_cause(e, i);
+	_cleanup_buf_ struct buf b = { 0 };
 
-	for (size_t k = 0; k < i; k++) {
-		struct err_cause d = err_get_cause(e, k);
-
-		if (str_eq(c.field, d.field) && str_eq(c.message, d.message))
-			return true;
-	}
-	return false;
+	buf_add(&b, c->field);
+	buf_addc(&b, 0);
+	buf_add(&b, c->message);
+	return map_put(said, buf_str(&b), said);
 }
 
 struct err *error_invalid(struct err *e, struct str group, struct str kind, struct str name)
 {
 	_cleanup_buf_ struct buf b = { 0 }, list = { 0 };
+	_cleanup_map_ struct map said = { 0 };
 	size_t n = 0;
 
 	if (!e)
@@ -235,7 +235,7 @@ struct err *error_invalid(struct err *e, struct str group, struct str kind, stru
 	for (size_t i = 0; i < err_n_causes(e); i++) {
 		struct err_cause c = err_get_cause(e, i);
 
-		if (error_cause_repeated(e, i))
+		if (error_cause_repeated(&said, &c))
 			continue;
 		if (n++)
 			buf_addz(&list, ", ");

@@ -112,9 +112,9 @@ def test_patch_that_digs(victim):
 
 def test_many_large_patterns(victim):
     props = {f"a{i}": {"type": "string", "pattern": "((a{1,31}){1,31})%d" % i}
-             for i in range(8000)}
+             for i in range(20000)}
     body = crd({"type": "object", "properties": props})
-    assert ask(victim, "POST", CRDS, body, within=30) == 422
+    assert ask(victim, "POST", CRDS, body) == 422
 
 
 def test_pattern_that_backtracks(victim):
