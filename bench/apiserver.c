@@ -127,11 +127,11 @@ struct watcher {
 	long *events;
 	struct waitq *wake;
 	bool *opened;
+	int *ended;
 };
 
-static struct err *watch_run(void *arg)
+static struct err *watch_read(struct watcher *w)
 {
-	struct watcher *w = arg;
 	_cleanup_arena_ struct arena *a = arena_new();
 	const struct http_client_request req = {
 		.target =
@@ -155,6 +155,16 @@ static struct err *watch_run(void *arg)
 			++*w->events;
 		waitq_wake_all(w->wake);
 	}
+}
+
+static struct err *watch_run(void *arg)
+{
+	struct watcher *w = arg;
+	struct err *e = watch_read(w);
+
+	++*w->ended;
+	waitq_wake_all(w->wake);
+	return e;
 }
 
 static void op_namespace(const struct bench *b, struct arena *a, int i, struct op *op)
@@ -186,13 +196,16 @@ static struct err *fan_out(struct bench *b, int n, int ops, double plain_us, dou
 	struct waitq wake;
 	struct result r;
 	long events = 0;
+	int ended = 0;
 	double cpu;
 
 	o.address = arena_fmt(a, "127.0.0.1:%d", b->port);
 	waitq_init(&wake);
 	TRY(load(b, 1, 1, 201, op_namespace, &r));
 	for (int i = 0; i < n; i++) {
-		w[i] = (struct watcher){ b, http_client_new(&o), &events, &wake, &opened[i] };
+		w[i] = (struct watcher){
+			b, http_client_new(&o), &events, &wake, &opened[i], &ended
+		};
 		f[i] = fiber_spawn(fiber_loop(), "watcher", watch_run, &w[i]);
 		/* not all at once: the server's backlog is shorter */
 		while (i >= OPENING_MAX && !opened[i - OPENING_MAX] &&
@@ -208,8 +221,10 @@ static struct err *fan_out(struct bench *b, int n, int ops, double plain_us, dou
 	events = 0;
 	cpu = cpu_us(process_pid(b->proc));
 	TRY(load(b, ops, CLIENTS, 201, op_create_watched, &r));
-	while (events < (long)ops * n)
+	while (events < (long)ops * n && !ended)
 		TRY(waitq_wait(&wake));
+	if (ended)
+		return err_new(ERR_UNKNOWN, "%d of %d watches ended early", ended, n);
 	*ret_us = (cpu_us(process_pid(b->proc)) - cpu - plain_us * ops) / ((double)ops * n);
 	for (int i = 0; i < n; i++) {
 		fiber_cancel(f[i]);
