@@ -471,11 +471,15 @@ static void *commit_thread(void *p)
 		b->compacted = m->state.compacted;
 		b->on_disk = m->state.rev;
 		took = mono_now().ns - start.ns;
-		loop_post_from_thread(m->base.loop, commit_done, b);
+		if (!stop)
+			loop_post_from_thread(m->base.loop, commit_done, b);
 		pthread_mutex_lock(&m->mutex);
 		crowd = n + m->n_queued;
-		if (stop)
+		if (stop) { /* nobody is to hear of it */
+			m->posted--;
+			free(b);
 			break;
+		}
 	}
 	pthread_mutex_unlock(&m->mutex);
 	return NULL;
