@@ -207,7 +207,7 @@ def test_validation(api, kind, body, causes):
 
 
 def test_role_ref_is_immutable(api, ns):
-    bind(api, f"im-{ns}", user("u"), to="view")
+    bind(api, f"im-{ns}", user(f"im-{ns}"), to="view")
     r = api.patch(f"{RBAC}/clusterrolebindings/im-{ns}", {"roleRef": {"name": "edit"}})
     assert r.status == 422
     assert r.json["details"]["causes"][0]["message"] == (
