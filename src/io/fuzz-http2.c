@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <sys/socket.h>
-
 #include "base/buf.h"
 #include "base/err.h"
-#include "io/fiber.h"
-#include "io/http-server.h"
+#include "io/fuzz-serve.h"
 #include "testkit/fuzz.h"
 
 /*
@@ -110,53 +107,15 @@ static struct err *handle(struct http_exchange *x, void *ctx UNUSED)
 	return NULL;
 }
 
-static struct err *send_all(struct stream *s, struct str rest)
-{
-	char sink[4096];
-	size_t n = 1;
-
-	TRY(stream_write(s, STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")));
-	while (rest.n) {
-		const size_t part = MIN(rest.n, (size_t)16384);
-
-		TRY(stream_write(s, str_sub(rest, 0, part)));
-		rest = str_skip(rest, part);
-		TRY(fiber_yield());
-	}
-	TRY(stream_shutdown(s));
-	while (n)
-		TRY(stream_read(s, sink, sizeof(sink), &n));
-	return NULL;
-}
-
-static struct err *run(void *arg)
-{
-	const struct http_server_opts opts = { .handler = handle, .max_body = 4096 };
-	struct http_server *server = http_server_new(fiber_loop(), &opts);
-	struct stream *s;
-	struct err *e;
-	int fds[2];
-
-	(void)fiber_limit_ms(100000);
-	ASSERT(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-	s = stream_from_fd(fds[0]);
-	http_server_serve(server, stream_from_fd(fds[1]));
-	e = send_all(s, *(const struct str *)arg);
-	/* The server may hang up on it, but must not keep it waiting. */
-	ASSERT(!e || !err_is(e, ERR_TIMEOUT));
-	err_free(e);
-	stream_free(s);
-	http_server_free(server);
-	return NULL;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	_cleanup_buf_ struct buf frames = { 0 };
-	struct str in;
+	struct fuzz_serve in = { .handler = handle,
+				 .first = STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"),
+				 .piece = 16384 };
 
 	put_frames(&frames, str_make((const char *)data, n));
-	in = buf_str(&frames);
-	err_ignore(fiber_main(run, &in), "only crashes count");
+	in.data = buf_str(&frames);
+	fuzz_serve(&in);
 	return 0;
 }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <sys/socket.h>
-
 #include "base/err.h"
-#include "io/fiber.h"
-#include "io/http-server.h"
+#include "io/fuzz-serve.h"
 #include "io/websocket.h"
 #include "testkit/fuzz.h"
 
@@ -16,11 +13,6 @@
 	"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"   \
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" \
 	"Sec-WebSocket-Protocol: a, v5.channel.k8s.io\r\n\r\n"
-
-struct input {
-	struct str data;
-	size_t piece;
-};
 
 const char *const fuzz_seeds[] = {
 	"\x7f\x82\x85\x01\x01\x01\x01hello\x81\x81\x01\x01\x01\x01x",
@@ -50,55 +42,14 @@ static struct err *echo(struct http_exchange *x, void *ctx UNUSED)
 	return e;
 }
 
-static struct err *send_all(struct stream *s, const struct input *in)
-{
-	struct str rest = in->data;
-	char sink[4096];
-	size_t n = 1;
-
-	TRY(stream_write(s, STR(HANDSHAKE)));
-	while (rest.n) {
-		const size_t part = MIN(rest.n, in->piece);
-
-		TRY(stream_write(s, str_sub(rest, 0, part)));
-		rest = str_skip(rest, part);
-		TRY(fiber_yield());
-	}
-	TRY(stream_shutdown(s));
-	while (n)
-		TRY(stream_read(s, sink, sizeof(sink), &n));
-	return NULL;
-}
-
-static struct err *run(void *arg)
-{
-	const struct http_server_opts opts = { .handler = echo, .max_body = 4096 };
-	struct http_server *server = http_server_new(fiber_loop(), &opts);
-	struct stream *s;
-	struct err *e;
-	int fds[2];
-
-	(void)fiber_limit_ms(100000);
-	ASSERT(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-	s = stream_from_fd(fds[0]);
-	http_server_serve(server, stream_from_fd(fds[1]));
-	e = send_all(s, arg);
-	/* The server may hang up on it, but must not keep it waiting. */
-	ASSERT(!e || !err_is(e, ERR_TIMEOUT));
-	err_free(e);
-	stream_free(s);
-	http_server_free(server);
-	return NULL;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	struct input in;
+	struct fuzz_serve in = { .handler = echo, .first = STR(HANDSHAKE) };
 
 	if (!n)
 		return 0;
 	in.piece = (size_t)data[0] + 1;
 	in.data = str_make((const char *)data + 1, n - 1);
-	err_ignore(fiber_main(run, &in), "only crashes count");
+	fuzz_serve(&in);
 	return 0;
 }
