@@ -5,6 +5,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from apiserver import BUILD, Server
 
 APPS = "/apis/apps/v1"
@@ -81,3 +83,21 @@ class Space:
 
     def pods(self):
         return [p for p in self.list("pods") if "deletionTimestamp" not in p["metadata"]]
+
+
+# ---- fixtures, for the test files that import them
+
+
+@pytest.fixture(scope="module")
+def plane():
+    p = Plane()
+    yield p
+    p.close()
+
+
+@pytest.fixture
+def ns(plane, request):
+    name = request.node.name.replace("_", "-")[:50].strip("-")
+    space = Space(plane, name)
+    yield space
+    plane.request("DELETE", f"/api/v1/namespaces/{name}")

@@ -1,27 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Endpoints, EndpointSlices and mirrored slices, with controllers and no node: the tests write what
 a kubelet would."""
-import pytest
-
-from controllers import NOW, Plane, Space, wait_for
+from controllers import NOW, ns, plane, wait_for  # noqa: F401 (fixtures)
 
 OURS = "endpointslice-controller.k8s.io"
 MIRRORED = "endpointslicemirroring-controller.k8s.io"
-
-
-@pytest.fixture(scope="module")
-def plane():
-    p = Plane()
-    yield p
-    p.close()
-
-
-@pytest.fixture
-def ns(plane, request):
-    name = request.node.name.replace("_", "-")[:50].strip("-")
-    space = Space(plane, name)
-    yield space
-    plane.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def service(**spec):

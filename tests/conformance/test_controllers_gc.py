@@ -4,26 +4,9 @@ import base64
 import json
 import time
 
-import pytest
-
-from controllers import Plane, Space, wait_for
+from controllers import ns, plane, Space, wait_for  # noqa: F401 (fixtures)
 
 MERGE = {"Content-Type": "application/merge-patch+json"}
-
-
-@pytest.fixture(scope="module")
-def plane():
-    p = Plane()
-    yield p
-    p.close()
-
-
-@pytest.fixture
-def ns(plane, request):
-    name = request.node.name.replace("_", "-")[:50].strip("-")
-    space = Space(plane, name)
-    yield space
-    plane.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def ref(owner, block=True):

@@ -3,7 +3,7 @@
 that match no longer are let go."""
 import pytest
 
-from controllers import Plane, Space, wait_for
+from controllers import plane, Space, wait_for  # noqa: F401 (fixtures)
 
 OWNERS = [
     ("replicasets", "ReplicaSet", "/apis/apps/v1", "pods"),
@@ -12,13 +12,6 @@ OWNERS = [
     ("statefulsets", "StatefulSet", "/apis/apps/v1", "pods"),
     ("deployments", "Deployment", "/apis/apps/v1", "replicasets"),
 ]
-
-
-@pytest.fixture(scope="module")
-def plane():
-    p = Plane()
-    yield p
-    p.close()
 
 
 def template(**spec):

@@ -6,22 +6,7 @@ import time
 
 import pytest
 
-from controllers import Plane, Space, wait_for
-
-
-@pytest.fixture(scope="module")
-def plane():
-    p = Plane()
-    yield p
-    p.close()
-
-
-@pytest.fixture
-def ns(plane, request):
-    name = request.node.name.replace("_", "-")[:50].strip("-")
-    space = Space(plane, name)
-    yield space
-    plane.request("DELETE", f"/api/v1/namespaces/{name}")
+from controllers import ns, plane, wait_for  # noqa: F401 (fixtures)
 
 
 def template(image="a", app="web"):
