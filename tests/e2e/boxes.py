@@ -161,13 +161,13 @@ class Namespace:
         return wait_for(f"address of VMI {name}", lambda: self.get("vmi", name)["status"][
             "interfaces"][0]["ipAddress"])
 
-    def http(self, url, timeout=60):
-        """GET from the host, until it answers."""
+    def http(self, url, timeout=60, text=""):
+        """GET from the host, until it answers (with a text in it)."""
         def fetch():
             r = subprocess.run(["curl", "-sS", "--max-time", "5", "-f", url], text=True,
                                capture_output=True)
-            return r.stdout if r.returncode == 0 else None
-        return wait_for(f"GET {url}", fetch, timeout)
+            return r.stdout if r.returncode == 0 and text in r.stdout else None
+        return wait_for(f"GET {url} {text}", fetch, timeout)
 
 
 def kernel_vmi(name, labels=None, **spec):
