@@ -256,4 +256,4 @@ def test_power_cut(work, images):
     took = time.monotonic() - began
     assert took < 60, f"{took:.0f} s"
     assert work.phase("vmi", "bare") == "Failed"
-    work.http(f"http://{work.vmi_ip('reader')}/", 60, text=digest)
+    assert work.http(f"http://{work.vmi_ip('reader')}/", 60, text=digest)

@@ -22,7 +22,7 @@ def test_pvc_shared(ns):
     block = b"written by a container\n" * (8388608 // 23 + 1)
     assert digest == hashlib.sha256(block[:8388608]).hexdigest()
     ns.wait("vm/reader", "condition=Ready", BOOT)
-    ns.http(f"http://{ns.vmi_ip('reader')}/", BOOT, text=digest)
+    assert ns.http(f"http://{ns.vmi_ip('reader')}/", BOOT, text=digest)
     pvc = ns.get("pvc", "shared")
     assert pvc["status"]["phase"] == "Bound" and pvc["spec"]["storageClassName"] == "local"
 
