@@ -10,7 +10,6 @@ import re
 import socket
 import ssl
 import threading
-import time
 
 from certs import authority
 
@@ -306,14 +305,3 @@ def available(api, version="v1"):
         if c["type"] == "Available":
             return c["status"], c["reason"], c["message"]
     return None
-
-
-def wait(fn, seconds=10):
-    """The first true result of fn."""
-    deadline = time.monotonic() + seconds
-    while True:
-        r = fn()
-        if r:
-            return r
-        assert time.monotonic() < deadline, "nothing came in time"
-        time.sleep(0.02)

@@ -24,6 +24,17 @@ def free_port():
         return s.getsockname()[1]
 
 
+def poll(fn, seconds=10):
+    """The first true result of fn."""
+    deadline = time.monotonic() + seconds
+    while True:
+        r = fn()
+        if r:
+            return r
+        assert time.monotonic() < deadline, "nothing came in time"
+        time.sleep(0.02)
+
+
 class Response:
     def __init__(self, r):
         self.status = r.status

@@ -7,7 +7,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 
 from certs import authority
 
@@ -105,14 +104,3 @@ def patch(*ops):
 
 def add(path, value):
     return {"op": "add", "path": path, "value": value}
-
-
-def poll(fn, seconds=10):
-    """The first true result of fn."""
-    deadline = time.monotonic() + seconds
-    while True:
-        r = fn()
-        if r:
-            return r
-        assert time.monotonic() < deadline, "nothing came in time"
-        time.sleep(0.02)

@@ -2,23 +2,13 @@
 """What the built-in admission plugins put in, refuse and count, in upstream's words."""
 import itertools
 import threading
-import time
 
 import pytest
 
+from apiserver import poll
+
 PSA = "pod-security.kubernetes.io/"
 numbers = itertools.count()
-
-
-def poll(fn, seconds=10):
-    """The first true result of fn."""
-    deadline = time.monotonic() + seconds
-    while True:
-        r = fn()
-        if r:
-            return r
-        assert time.monotonic() < deadline, "nothing came in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

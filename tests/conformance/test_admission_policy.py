@@ -3,7 +3,8 @@
 
 import pytest
 
-from hooks import Hooks, poll
+from apiserver import poll
+from hooks import Hooks
 
 AR = "/apis/admissionregistration.k8s.io/v1/"
 KINDS = {"v": "validatingadmissionpolicies", "vb": "validatingadmissionpolicybindings",

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from apiserver import Server
+from apiserver import Server, poll
 from certs import Authority, authority
-from hooks import Hooks, add, patch, poll
+from hooks import Hooks, add, patch
 
 AR = "/apis/admissionregistration.k8s.io/v1/"
 VALIDATING, MUTATING = "validatingwebhookconfigurations", "mutatingwebhookconfigurations"

@@ -11,8 +11,8 @@ import time
 import pytest
 
 import aggregated
-from aggregated import GROUP, SERVICE, V2, Extension, available, wait
-from apiserver import Server
+from aggregated import GROUP, SERVICE, V2, Extension, available
+from apiserver import Server, poll
 from certs import Authority, authority
 
 APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
@@ -23,7 +23,7 @@ TRUST = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentic
 
 
 def has_reason(api, reason):
-    return wait(lambda: (a := available(api)) and a[1] == reason and a)
+    return poll(lambda: (a := available(api)) and a[1] == reason and a)
 
 
 def register(api, ext, service=True, slices=True, **spec):
@@ -116,7 +116,7 @@ def test_our_own(api):
     def all_of():
         return {o["metadata"]["name"]: o for o in api.get(APISERVICES).json["items"]}
 
-    got = wait(lambda: len(all_of()) > 15 and all_of())
+    got = poll(lambda: len(all_of()) > 15 and all_of())
     want = {"v1.": (18000, 1), "v1.apps": (17800, 15), "v1.autoscaling": (17500, 15),
             "v2.autoscaling": (17500, 30), "v1.batch": (17400, 15),
             "v1.flowcontrol.apiserver.k8s.io": (16100, 21), "v1.resource.k8s.io": (16200, 21),
@@ -135,22 +135,22 @@ def test_our_own(api):
         "versions": [{"name": "v1", "served": True, "storage": True,
                       "schema": {"openAPIV3Schema": {"type": "object"}}}]}}
     api.ok("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-    ours = wait(lambda: all_of().get("v1.own.example.com"))
+    ours = poll(lambda: all_of().get("v1.own.example.com"))
     assert ours["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "true"}
     assert (ours["spec"]["groupPriorityMinimum"], ours["spec"]["versionPriority"]) == (1000, 100)
     assert "v1.events.k8s.io" not in all_of()
     # those of definitions are put right
     ours["spec"]["versionPriority"] = 7
     api.ok("PUT", f"{APISERVICES}/v1.own.example.com", ours)
-    wait(lambda: all_of()["v1.own.example.com"]["spec"]["versionPriority"] == 100)
+    poll(lambda: all_of()["v1.own.example.com"]["spec"]["versionPriority"] == 100)
     api.ok("DELETE", f"{APISERVICES}/v1.own.example.com")
-    wait(lambda: "v1.own.example.com" in all_of())
+    poll(lambda: "v1.own.example.com" in all_of())
     api.ok("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.own.example.com")
-    wait(lambda: "v1.own.example.com" not in all_of())
+    poll(lambda: "v1.own.example.com" not in all_of())
 
 
 def test_our_own_after_a_restart(fresh):
-    wait(lambda: fresh.get(f"{APISERVICES}/v1.apps").status == 200)
+    poll(lambda: fresh.get(f"{APISERVICES}/v1.apps").status == 200)
     fresh.ok("DELETE", f"{APISERVICES}/v1.events.k8s.io")
     o = fresh.get(f"{APISERVICES}/v1.apps").json
     o["spec"]["versionPriority"] = 1
@@ -161,8 +161,8 @@ def test_our_own_after_a_restart(fresh):
     fresh.ok("PUT", f"{APISERVICES}/v1.batch", kept)
     fresh.kill()
     fresh.start()
-    wait(lambda: fresh.get(f"{APISERVICES}/v1.events.k8s.io").status == 200)
-    wait(lambda: fresh.get(f"{APISERVICES}/v1.apps").json["spec"]["versionPriority"] == 15)
+    poll(lambda: fresh.get(f"{APISERVICES}/v1.events.k8s.io").status == 200)
+    poll(lambda: fresh.get(f"{APISERVICES}/v1.apps").json["spec"]["versionPriority"] == 15)
     assert fresh.get(f"{APISERVICES}/v1.batch").json["spec"]["versionPriority"] == 2
 
 
@@ -178,7 +178,7 @@ def test_trust_is_published(api):
         ssl.create_default_context(cadata=data[key])
     # servers that start later must find it
     api.ok("DELETE", TRUST)
-    wait(lambda: api.get(TRUST).status == 200)
+    poll(lambda: api.get(TRUST).status == 200)
     assert api.get(TRUST).json["data"] == data
 
 
@@ -283,7 +283,7 @@ def test_one_that_hangs(api, agg):
     api.ok("POST", SLICES, agg.slice())
     has_reason(api, "Passed")
     assert time.monotonic() - began < 4
-    assert wait(lambda: (a := available(api, "v2")) and a[1] == "FailedDiscoveryCheck", 12)
+    assert poll(lambda: (a := available(api, "v2")) and a[1] == "FailedDiscoveryCheck", 12)
     api.ok("DELETE", f"{APISERVICES}/v2.{GROUP}")
 
 
@@ -364,7 +364,7 @@ def test_identity(api, agg):
             {"kind": "ServiceAccount", "namespace": "agg-who", "name": "bob"}],
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
                     "name": "cluster-admin"}})
-    wait(lambda: api.get(WIDGETS, token=token["status"]["token"]).status == 200)
+    poll(lambda: api.get(WIDGETS, token=token["status"]["token"]).status == 200)
     h = agg.asked[-1].headers
     assert h["X-Remote-User"] == "system:serviceaccount:agg-who:bob"
     assert h["X-Remote-Uid"] == sa["metadata"]["uid"]
@@ -486,7 +486,7 @@ def test_a_client_that_leaves_in_its_body(api, agg):
     time.sleep(0.2)
     c.sock.shutdown(socket.SHUT_RDWR)
     c.close()
-    wait(lambda: got)
+    poll(lambda: got)
     assert got[0] == "broken" or got[0] < 1 << 20
     agg.hooks.clear()
     assert api.get(WIDGETS).status == 200
@@ -582,7 +582,7 @@ def test_discovery_has_less_time(api, agg):
 def test_watch(api, agg):
     with api.watch(WIDGETS + "?watch=true") as w:
         assert w.status == 200
-        wait(lambda: agg.watchers)
+        poll(lambda: agg.watchers)
         for i in range(3):
             api.ok("POST", WIDGETS, WIDGET | {"metadata": {"name": f"w{i}"}})
             e = w.next()
@@ -591,7 +591,7 @@ def test_watch(api, agg):
     assert agg.gone.wait(5)
     # and the client, that nobody speaks
     with api.watch(WIDGETS + "?watch=true") as w:
-        wait(lambda: agg.watchers)
+        poll(lambda: agg.watchers)
         agg.stop()
         with pytest.raises((OSError, __import__("http.client").client.HTTPException)):
             assert w.next() is None
@@ -668,7 +668,7 @@ def test_streams_take_no_turns():
             "metadata": {"name": "all"}, "subjects": [{"kind": "User", "name": "bob"}],
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
                         "name": "cluster-admin"}})
-        wait(lambda: s.get(WIDGETS, user="bob").status == 200)
+        poll(lambda: s.get(WIDGETS, user="bob").status == 200)
         for _ in range(10):
             streams.append(upgraded(s, WIDGETS + "/a/stream", "x", more=["Impersonate-User: bob"]))
             assert " 101 " in streams[-1].head
@@ -698,7 +698,7 @@ def test_gone_while_requests_run(api, agg):
     assert there.wait(5)
     with upgraded(api, WIDGETS + "/a/stream", "x") as s:
         api.ok("DELETE", f"{APISERVICES}/v1.{GROUP}")
-        wait(lambda: api.get(f"/apis/{GROUP}").status == 404)
+        poll(lambda: api.get(f"/apis/{GROUP}").status == 404)
         s.sendall(b"on")
         assert s.recv(10) == b"ON"
     go.set()
@@ -724,12 +724,12 @@ def test_discovery_of_both_kinds(api, extension):
     # what says less says the same
     extension.speaks = ("legacy",)
     register(api, extension)
-    legacy = wait(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current" and v)
+    legacy = poll(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current" and v)
     extension.speaks = ("v2", "legacy")
     api.ok("DELETE", f"{APISERVICES}/v1.{GROUP}")
-    assert wait(lambda: not aggregated_version(api))
+    assert poll(lambda: not aggregated_version(api))
     api.ok("POST", APISERVICES, extension.apiservice())
-    v2 = wait(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current" and v)
+    v2 = poll(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current" and v)
     assert v2["resources"] == aggregated.discovery_v2()["items"][0]["versions"][0]["resources"]
     for old, new in zip(legacy["resources"], v2["resources"]):
         assert old["responseKind"] == {"group": "", "version": "", "kind": new["responseKind"]["kind"]}
@@ -746,9 +746,9 @@ def test_discovery_of_both_kinds(api, extension):
 
 
 def test_discovery_is_asked_with_what_we_have(api, agg):
-    wait(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current")
+    poll(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current")
     api.patch(f"{SLICES}/agg-1", {"metadata": {"labels": {"x": "y"}}})  # look again
-    a = wait(lambda: next((a for a in agg.asked if a.path == "/apis" and
+    a = poll(lambda: next((a for a in agg.asked if a.path == "/apis" and
                            a.headers.get("If-None-Match")), None))
     assert a.headers["If-None-Match"] == '"1"'
     assert a.headers["X-Remote-User"] == "system:kube-aggregator"
@@ -756,14 +756,14 @@ def test_discovery_is_asked_with_what_we_have(api, agg):
 
 
 def test_stale(api, agg):
-    wait(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current")
+    poll(lambda: (v := aggregated_version(api)) and v["freshness"] == "Current")
     agg.stop()
     api.get(WIDGETS)  # somebody notices
-    assert wait(lambda: (v := aggregated_version(api)) and v["freshness"] == "Stale" and v) == {
+    assert poll(lambda: (v := aggregated_version(api)) and v["freshness"] == "Stale" and v) == {
         "version": "v1", "freshness": "Stale"}
     assert api.get(f"/apis/{GROUP}/v1").status == 503
     agg.start()
-    wait(lambda: aggregated_version(api)["freshness"] == "Current")
+    poll(lambda: aggregated_version(api)["freshness"] == "Current")
 
 
 @pytest.mark.parametrize("answer", [
@@ -777,7 +777,7 @@ def test_garbage_discovery(api, extension, answer):
     extension.hooks[f"/apis/{GROUP}/v1"] = lambda h: h.reply(200, answer)
     register(api, extension)
     has_reason(api, "Passed")
-    wait(lambda: any(a.headers.get("Accept") == "application/json" for a in extension.asked))
+    poll(lambda: any(a.headers.get("Accept") == "application/json" for a in extension.asked))
     assert aggregated_version(api) == {"version": "v1", "freshness": "Stale"}
     assert api.get(WIDGETS).status == 200
 
@@ -790,7 +790,7 @@ def test_garbage_aggregated_discovery(api, extension, resources):
     extension.hooks["/apis"] = lambda h: h.reply(200, doc, V2)
     register(api, extension)
     has_reason(api, "Passed")
-    wait(lambda: any(a.path == "/apis" for a in extension.asked))
+    poll(lambda: any(a.path == "/apis" for a in extension.asked))
     assert aggregated_version(api) == {"version": "v1", "freshness": "Stale"}
 
 
@@ -808,7 +808,7 @@ def test_order(api, agg):
     def ours(names):
         return [n for n in names if n in {x[0] for x in local} | {GROUP, "policy", "apps"}]
 
-    wait(lambda: len(ours(g["name"] for g in api.get("/apis").json["groups"])) == 6)
+    poll(lambda: len(ours(g["name"] for g in api.get("/apis").json["groups"])) == 6)
     groups = api.get("/apis").json["groups"]
     assert groups[0]["name"] == "apiregistration.k8s.io"
     assert ours(g["name"] for g in groups) == [
@@ -833,7 +833,7 @@ def test_instead_of_a_definition(api, agg):
     api.ok("POST", path, crd)
     api.post(WIDGETS, WIDGET)
     assert api.get(WIDGETS + "/a").json["kind"] == "Widget"
-    wait(lambda: [r["responseKind"]["kind"] for r in (aggregated_version(api) or {}).get(
+    poll(lambda: [r["responseKind"]["kind"] for r in (aggregated_version(api) or {}).get(
         "resources", [])] == ["Widget", "Gadget"])
     assert [v["version"] for v in api.get(f"/apis/{GROUP}").json["versions"]] == ["v1"]
     svc = api.get(f"{APISERVICES}/v1.{GROUP}").json
@@ -845,7 +845,7 @@ def test_instead_of_a_definition(api, agg):
 
 def test_openapi_v3(api, agg):
     key = f"apis/{GROUP}/v1"
-    paths = wait(lambda: (p := api.get("/openapi/v3").json["paths"]) and key in p and p)
+    paths = poll(lambda: (p := api.get("/openapi/v3").json["paths"]) and key in p and p)
     assert paths[key] == {"serverRelativeURL": f"/openapi/v3/{key}?hash=ABC"}
     assert paths["api/v1"]["serverRelativeURL"] != "/openapi/v3/api/v1?hash=NO"
     r = api.get(paths[key]["serverRelativeURL"])
@@ -880,8 +880,8 @@ def test_kubectl(api, extension, speaks):
     extension.speaks = speaks
     register(api, extension)
     has_reason(api, "Passed")
-    wait(lambda: f"apis/{GROUP}/v1" in api.get("/openapi/v3").json["paths"])
-    wait(lambda: aggregated_version(api)["freshness"] == "Current")
+    poll(lambda: f"apis/{GROUP}/v1" in api.get("/openapi/v3").json["paths"])
+    poll(lambda: aggregated_version(api)["freshness"] == "Current")
     lines = [x.split() for x in api.kubectl("api-resources", f"--api-group={GROUP}").stdout.splitlines()]
     assert lines[1:] == [["gadgets", "gad", f"{GROUP}/v1", "false", "Gadget"],
                          ["widgets", "wid", f"{GROUP}/v1", "true", "Widget"]]

@@ -4,20 +4,14 @@ import base64
 import json
 import ssl
 import subprocess
-import time
 
 import pytest
+
+from apiserver import poll
 
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 REVIEW = "/apis/authentication.k8s.io/v1/tokenreviews"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
-
-
-def wait_for(what, deadline=10):
-    end = time.monotonic() + deadline
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def whoami(api, **kw):
@@ -256,7 +250,7 @@ def test_token_kept_in_a_secret(api, ns):
     api.ok("POST", path, {"metadata": {"name": "t", "annotations": {
         "kubernetes.io/service-account.name": "default"}},
         "type": "kubernetes.io/service-account-token"})
-    wait_for(lambda: "token" in api.ok("GET", path + "/t").get("data", {}))
+    poll(lambda: "token" in api.ok("GET", path + "/t").get("data", {}))
     s = api.ok("GET", path + "/t")
     sa = api.ok("GET", f"/api/v1/namespaces/{ns}/serviceaccounts/default")
     assert s["metadata"]["annotations"]["kubernetes.io/service-account.uid"] == \
@@ -277,7 +271,7 @@ def test_token_kept_in_a_secret(api, ns):
     assert "kubernetes.io/legacy-token-last-used" in labels
     # it goes with its account
     api.ok("DELETE", f"/api/v1/namespaces/{ns}/serviceaccounts/default")
-    wait_for(lambda: api.get(path + "/t").status == 404)
+    poll(lambda: api.get(path + "/t").status == 404)
     r = api.ok("POST", REVIEW, {"spec": {"token": data["token"]}})["status"]
     assert r["error"] == "[invalid bearer token, Token has been invalidated]"
 

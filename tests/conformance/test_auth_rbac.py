@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from apiserver import poll
+
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 SAR = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 READ = ["get", "list", "watch"]
@@ -26,13 +28,6 @@ def user(name):
 
 def review(api, spec):
     return api.ok("POST", SAR, {"spec": spec})["status"]
-
-
-def wait_for(what, deadline=10):
-    end = time.monotonic() + deadline
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_default_roles(api):
@@ -223,9 +218,9 @@ def test_aggregation_is_live(api, ns):
                             "resources": ["things"]})
     api.patch(f"{RBAC}/clusterroles/agg-{ns}", {"metadata": {"labels": {
         "rbac.authorization.k8s.io/aggregate-to-view": "true"}}})
-    wait_for(lambda: review(api, {"user": f"v-{ns}", "resourceAttributes": at})["allowed"])
+    poll(lambda: review(api, {"user": f"v-{ns}", "resourceAttributes": at})["allowed"])
     api.delete(f"{RBAC}/clusterroles/agg-{ns}")
-    wait_for(lambda: not review(api, {"user": f"v-{ns}", "resourceAttributes": at})["allowed"])
+    poll(lambda: not review(api, {"user": f"v-{ns}", "resourceAttributes": at})["allowed"])
 
 
 REVIEWS = [

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from certs import Authority, authority
-from hooks import Hooks, poll
+from apiserver import poll
+from hooks import Hooks
 from samples import status
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -23,10 +23,10 @@
 19 v5 channels, tunneled forwarding  e2e/test_streams, e2e/test_clients
 20 each namespace's account and CA   e2e/test_controllers::test_every_namespace_has_its_account_and_ca
 """
-import time
 
 import pytest
 
+from apiserver import poll
 from samples import cms, pod, pods
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -47,17 +47,10 @@ def traps(ns, name=""):
     return f"/apis/ex.io/v1/namespaces/{ns}/traps" + (f"/{name}" if name else "")
 
 
-def until(check):
-    end = time.monotonic() + 10
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def kind(api):
     api.ok("POST", CRDS, crd(1))
-    until(lambda: api.get(traps("default")).status == 200)
+    poll(lambda: api.get(traps("default")).status == 200)
     yield
     api.delete(CRDS + "/traps.ex.io")
 
@@ -122,7 +115,7 @@ def test_aggregated_discovery_of_custom_kinds(api, kind):
         return [v for i in doc["items"] if i["metadata"]["name"] == "ex.io" for v in i["versions"]
                 for r in v["resources"] if r["resource"] == "traps" and r["responseKind"] == {
                     "group": "ex.io", "version": "v1", "kind": "Trap"}]
-    until(found)
+    poll(found)
 
 
 def test_custom_defaults(api, ns, kind):
@@ -136,7 +129,7 @@ def test_custom_defaults(api, ns, kind):
         "type": "string", "default": "later"}
     later["metadata"] = api.ok("GET", CRDS + "/traps.ex.io")["metadata"]
     api.ok("PUT", CRDS + "/traps.ex.io", later)
-    until(lambda: api.ok("GET", traps(ns, "t"))["spec"].get("b") == "later")
+    poll(lambda: api.ok("GET", traps(ns, "t"))["spec"].get("b") == "later")
     assert api.ok("GET", traps(ns))["items"][0]["spec"] == {"a": 1, "n": None, "m": "filled", "b": "later"}
     with api.watch(traps(ns) + "?watch=1") as w:
         assert w.next()["object"]["spec"]["b"] == "later"
