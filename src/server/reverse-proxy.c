@@ -19,7 +19,6 @@ static const char *const proxy_request_drops[] = {
 	"authorization",
 	"connection",
 	"content-length",
-	"cookie",
 	"expect",
 	"host",
 	"keep-alive",

@@ -349,6 +349,7 @@ def test_identity(api, agg):
     assert a.headers["X-Remote-Uid"] is None
     assert a.headers["User-Agent"] == "me/1"
     assert a.headers["X-Mine"] == "yes"
+    assert a.headers["Cookie"] == "a=b"
     assert a.headers["Authorization"] is None
     assert a.headers["X-Forwarded-Uri"] == WIDGETS + "/a"
     assert a.headers["X-Forwarded-Proto"] == "https"
