@@ -7,6 +7,7 @@
 
 #include "api/meta.h"
 #include "base/arena.h"
+#include "server/flow-status.h"
 #include "server/request.h"
 #include "json/json.h"
 
@@ -208,7 +209,7 @@ size_t bootstrap_n_flow_objects(void)
 struct json *bootstrap_flow_object(struct arena *a, size_t i, struct wall now,
 				   const char **ret_resource, struct str *ret_name)
 {
-	struct json *o = json_object(a), *status;
+	struct json *o = json_object(a);
 
 	meta_set_annotation(a, o, AUTOUPDATE, STR("true"));
 	if (i < ARRAY_LEN(levels)) {
@@ -222,12 +223,6 @@ struct json *bootstrap_flow_object(struct arena *a, size_t i, struct wall now,
 	*ret_resource = "flowschemas.flowcontrol.apiserver.k8s.io";
 	*ret_name = str_from(flows[i].name);
 	json_set(a, o, "spec", flow_spec(a, &flows[i]));
-	status = json_sub(a, o, "status");
-	condition_set(a, status, "Dangling", "False", STR("Found"),
-		      arena_fmt(a,
-				"This FlowSchema references the PriorityLevelConfiguration object "
-				"named \"%s\" and it exists",
-				flows[i].level),
-		      now);
+	flow_schema_set_dangling(a, o, false, now);
 	return o;
 }

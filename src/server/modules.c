@@ -5,6 +5,7 @@
 #include "server/crd.h"
 #include "server/csr-signer.h"
 #include "server/discovery.h"
+#include "server/flow-status.h"
 #include "server/openapi.h"
 #include "server/policy.h"
 #include "server/server.h"
@@ -20,6 +21,7 @@ const struct server_module server_modules[] = {
 	{ "webhook", webhook_init, webhook_start },
 	{ "aggregate", aggregate_init, aggregate_start },
 	{ "csr-signer", NULL, csr_signer_start },
+	{ "flow-status", NULL, flow_status_start },
 	{ "account-secrets", NULL, account_secrets_start },
 	{ NULL, NULL, NULL },
 };

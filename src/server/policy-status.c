@@ -10,24 +10,25 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/log.h"
-#include "io/fiber.h"
 #include "server/mirror.h"
 #include "server/policy-expr.h"
 #include "server/policy-prepare.h"
 #include "server/policy.h"
 #include "server/server.h"
+#include "server/status-writer.h"
 #include "json/json.h"
 
 #define POLICIES  "validatingadmissionpolicies.admissionregistration.k8s.io"
 #define TYPES_MAX 10
 
+static struct err *status_update(struct apiserver *s, struct arena *a, struct str name);
+
 static struct {
 	struct mirror mirror;
-	struct apiserver *server;
-	struct waitq wake;
-	struct map dirty; /* names */
-} status;
+	struct status_writer writer;
+} status = {
+	.writer = { .what = "policy-status", .update = status_update },
+};
 
 /* ---- the kinds that rules name */
 
@@ -154,10 +155,10 @@ static void check_param(struct check *c)
 				      json_str_at(c->spec, "paramKind.kind"), &c->param_v);
 }
 
-static struct json *check_policy(struct arena *a, const struct json *obj)
+static struct json *check_policy(struct apiserver *s, struct arena *a, const struct json *obj)
 {
 	struct check c = {
-		.kinds = { .a = a, .reg = status.server->registry },
+		.kinds = { .a = a, .reg = s->registry },
 		.spec = json_get(obj, "spec"),
 		.warnings = json_array(a),
 	};
@@ -180,65 +181,37 @@ static struct json *check_policy(struct arena *a, const struct json *obj)
 
 /* ---- reporting */
 
-static struct err *status_update(struct arena *a, struct str name)
+static struct err *status_update(struct apiserver *s, struct arena *a, struct str name)
 {
 	struct json *obj = NULL, *st, *checking, *warnings;
 	int64_t generation;
 
-	TRY(local_get_json(status.server, a, POLICIES, STR_EMPTY, name, &obj));
+	TRY(local_get_json(s, a, POLICIES, STR_EMPTY, name, &obj));
 	if (!obj)
 		return NULL;
 	generation = json_int_at(obj, "metadata.generation", 0);
 	if (json_int_at(obj, "status.observedGeneration", 0) >= generation)
 		return NULL;
-	warnings = check_policy(a, obj);
+	warnings = check_policy(s, a, obj);
 	st = json_sub(a, obj, "status");
 	checking = json_object(a);
 	if (json_len(warnings))
 		json_set(a, checking, "expressionWarnings", warnings);
 	json_set(a, st, "typeChecking", checking);
 	json_set_int(a, st, "observedGeneration", generation);
-	return local_update(status.server, a, POLICIES, "status", obj, NULL);
-}
-
-static struct err *status_run(void *arg UNUSED)
-{
-	for (;;) {
-		_cleanup_arena_ struct arena *a = arena_new();
-		struct map_entry *first = status.dirty.first;
-		struct err *e;
-		struct str name;
-
-		if (!first) {
-			TRY(waitq_wait(&status.wake));
-			continue;
-		}
-		name = arena_str(a, first->key);
-		map_del(&status.dirty, name);
-		e = status_update(a, name);
-		/* a conflict comes with an event of its own */
-		if (e && !err_is(e, ERR_CONFLICT))
-			err_log(NULL, LOG_WARN, "a policy's status was not written", e);
-		else
-			err_ignore(e, "the newer object is looked at next");
-	}
+	return local_update(s, a, POLICIES, "status", obj, NULL);
 }
 
 static void status_changed(struct mirror *m UNUSED, const struct obj *old UNUSED,
 			   const struct obj *new)
 {
-	if (!new)
-		return;
-	map_put(&status.dirty, new->name, &status);
-	waitq_wake_all(&status.wake);
+	if (new)
+		status_writer_mark(&status.writer, new->name);
 }
 
 struct err *policy_status_start(struct apiserver *s)
 {
-	status.server = s;
-	waitq_init(&status.wake);
 	status.mirror.changed = status_changed;
-	TRY(mirror_start(&status.mirror, s, POLICIES));
-	fiber_unref(fiber_spawn(s->loop, "policy-status", status_run, NULL));
-	return NULL;
+	status_writer_start(&status.writer, s);
+	return mirror_start(&status.mirror, s, POLICIES);
 }

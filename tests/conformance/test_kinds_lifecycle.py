@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from apiserver import poll
 from test_bad_requests import TABLE as BAD
 
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
@@ -74,6 +75,16 @@ def base(ns, name):
     return path.format(ns=ns), json.loads(json.dumps(body).replace("{ns}", ns))
 
 
+def create(api, ns, name):
+    """What a create answered, settled, and the paths of the kind and of the object."""
+    path, body = base(ns, name)
+    made = api.ok("POST", path, body)
+    one = path + "/" + made["metadata"]["name"]
+    if name == "FlowSchema":  # the server writes its status at once
+        made = poll(lambda: (o := api.ok("GET", one))["status"].get("conditions") and o)
+    return path, one, made
+
+
 def gone(api, path):
     api.delete(path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
     api.patch(path, {"metadata": {"finalizers": None}})
@@ -81,9 +92,8 @@ def gone(api, path):
 
 @pytest.mark.parametrize("name", [n for n in BAD["bases"] if n not in ("CSR", "Pod")])
 def test_life(api, ns, name):
-    path, body = base(ns, name)
-    made = api.ok("POST", path, body)
-    kind, one = made["kind"], path + "/" + made["metadata"]["name"]
+    path, one, made = create(api, ns, name)
+    kind, body = made["kind"], base(ns, name)[1]
     try:
         assert kind == body["kind"] and made["apiVersion"] == body["apiVersion"]
         assert made["metadata"]["uid"] and made["metadata"]["creationTimestamp"]
@@ -116,9 +126,7 @@ def statuses():
 
 @pytest.mark.parametrize("name", statuses())
 def test_status_is_apart(api, ns, name):
-    path, body = base(ns, name)
-    made = api.ok("POST", path, body)
-    one = path + "/" + made["metadata"]["name"]
+    path, one, made = create(api, ns, name)
     try:
         assert api.ok("GET", one + "/status")["status"] == made["status"]
         o = api.patch(one + "/status", {"spec": {"zz": "y"}, "status": {"zz": "y"}}).json
@@ -171,3 +179,34 @@ def test_required_lists_may_be_empty(api, ns):
     made = api.ok("POST", path, job)
     assert made["spec"]["podFailurePolicy"] == {"rules": None}
     gone(api, f"{path}/{made['metadata']['name']}")
+
+
+def test_flow_schemas_say_whether_their_level_is_there(api):
+    flows = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
+    levels = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
+    says = 'This FlowSchema references the PriorityLevelConfiguration object named "dangle" '
+
+    def dangling():
+        c = [c for c in api.ok("GET", flows + "/dangle")["status"].get("conditions", [])
+             if c["type"] == "Dangling"]
+        return c and (c[0]["status"], c[0]["reason"], c[0]["message"])
+
+    path, body = base("", "FlowSchema")
+    body["metadata"]["name"] = "dangle"
+    body["spec"]["priorityLevelConfiguration"]["name"] = "dangle"
+    api.ok("POST", path, body)
+    try:
+        poll(lambda: dangling() == ("True", "NotFound", says + "but there is no such object"))
+        path, level = base("", "PLC")
+        level["metadata"]["name"] = "dangle"
+        api.ok("POST", path, level)
+        poll(lambda: dangling() == ("False", "Found", says + "and it exists"))
+        version = api.ok("GET", flows + "/dangle")["metadata"]["resourceVersion"]
+        api.ok("DELETE", levels + "/dangle")
+        poll(lambda: dangling()[0] == "True")
+        # the others', which were right, were not written again
+        assert [f["metadata"]["name"] for f in api.ok("GET", flows)["items"]
+                if int(f["metadata"]["resourceVersion"]) > int(version)] == ["dangle"]
+    finally:
+        api.delete(levels + "/dangle")
+        api.delete(flows + "/dangle")
