@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/rand.h"
 #include "client/leader.h"
 #include "client/rest.h"
@@ -20,10 +21,13 @@
 
 #define READY_POLL_MS     50
 #define READY_POLL_MAX_MS 1000
+#define RELEASE_MS        2000
+#define LEASE_NS          "kube-system"
 
 struct component_run {
 	const struct component *comp;
 	struct str kubeconfig, log_level, leader_elect;
+	char *identity; /* as which the lease is asked for */
 	struct client *client;
 	struct signal_source term, intr;
 	struct fiber *fiber;
@@ -161,9 +165,10 @@ static struct err *component_wait_leader(struct component_run *run)
 	if (gethostname(host, sizeof(host) - 1))
 		return err_errno(errno, "the name of this host");
 	us = arena_fmt(a, "%s_" STR_FMT, host, STR_ARG(rand_uuid(a)));
+	run->identity = mem_strdup(us);
 	log_info(NULL, "waiting for the lease", KV_STR("lease", str_from(run->comp->lease)),
 		 KV_STR("as", us));
-	return leader_acquire(run->client, STR("kube-system"), str_from(run->comp->lease), us,
+	return leader_acquire(run->client, STR(LEASE_NS), str_from(run->comp->lease), us,
 			      component_lost, (void *)(uintptr_t)run->comp);
 }
 
@@ -188,6 +193,36 @@ static void component_on_intr(struct signal_source *s, int signo)
 	fiber_cancel(container_of(s, struct component_run, intr)->fiber);
 }
 
+static struct err *component_connect(struct component_run *run)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct client_opts opts = { .user_agent = arena_fmt(a, "isoplane-%s", run->comp->name).p };
+
+	if (str_empty(run->kubeconfig))
+		return client_new_in_cluster(opts.user_agent, &run->client);
+	opts.kubeconfig = run->kubeconfig.p; /* from argv: NUL-terminated */
+	return client_new(&opts, &run->client);
+}
+
+/* After all else: by a client of its own, as the connections of the other one have ended. */
+static void component_release(struct component_run *run)
+{
+	struct mono old;
+	struct err *e;
+
+	if (!run->identity)
+		return;
+	old = fiber_limit_ms(RELEASE_MS);
+	e = component_connect(run);
+	if (!e)
+		e = leader_release(run->client, STR(LEASE_NS), str_from(run->comp->lease),
+				   str_from(run->identity));
+	err_log(NULL, LOG_WARN, "the lease was not released, so it has to lapse", e);
+	run->client = client_free(run->client);
+	free(run->identity);
+	fiber_restore_deadline(old);
+}
+
 static struct err *component_main_fiber(void *arg)
 {
 	struct component_run *run = arg;
@@ -205,18 +240,8 @@ static struct err *component_main_fiber(void *arg)
 	/* Fibers that the component left behind still use the client. */
 	fiber_stop_others();
 	run->client = client_free(run->client);
+	component_release(run);
 	return e;
-}
-
-static struct err *component_connect(struct component_run *run)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct client_opts opts = { .user_agent = arena_fmt(a, "isoplane-%s", run->comp->name).p };
-
-	if (str_empty(run->kubeconfig))
-		return client_new_in_cluster(opts.user_agent, &run->client);
-	opts.kubeconfig = run->kubeconfig.p; /* from argv: NUL-terminated */
-	return client_new(&opts, &run->client);
 }
 
 int component_main(const struct component *comp, int argc, char **argv)

@@ -187,3 +187,21 @@ struct err *leader_acquire(struct client *c, struct str ns, struct str name, str
 	fiber_unref(fiber_spawn(fiber_loop(), "leader", leader_renew, l));
 	return NULL;
 }
+
+struct err *leader_release(struct client *c, struct str ns, struct str name, struct str identity)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct str now = wall_format_micro(a, wall_now());
+	struct json *lease, *spec;
+
+	TRY(client_get(c, a, lease_gvr, ns, name, &lease));
+	spec = json_sub(a, lease, "spec");
+	if (!str_eq(json_str_at(spec, "holderIdentity"), identity))
+		return NULL;
+	/* as client-go leaves it */
+	json_set_str(a, spec, "holderIdentity", STR_EMPTY);
+	json_set_int(a, spec, "leaseDurationSeconds", 1);
+	json_set_str(a, spec, "renewTime", now);
+	json_set_str(a, spec, "acquireTime", now);
+	return client_update(c, a, lease_gvr, NULL, lease, NULL);
+}

@@ -13,3 +13,10 @@ struct err;
 MUST_USE SUSPENDS struct err *leader_acquire(struct client *c, struct str ns, struct str name,
 					     struct str identity, void (*lost)(void *ctx),
 					     void *ctx);
+
+/*
+ * SUSPENDS. Once nothing runs any more that the lease guards: lets the next one have it at once.
+ * Does nothing if it is another's. c need not be the client that acquired it.
+ */
+MUST_USE SUSPENDS struct err *leader_release(struct client *c, struct str ns, struct str name,
+					     struct str identity);

@@ -21,6 +21,29 @@ def works(api, name):
         f"/api/v1/namespaces/{name}/serviceaccounts/default").status == 200)
 
 
+def test_one_that_stops_lets_go(fresh):
+    p = subprocess.Popen([BUILD / "isoplane", "controllers", "--leader-elect", "--kubeconfig", fresh.kubeconfig])
+    try:
+        wait_for("a leader", lambda: holder(fresh))
+        works(fresh, "last")
+        p.send_signal(signal.SIGTERM)
+        assert p.wait(10) == 0
+        lease = fresh.get(LEASE).json["spec"]
+        assert "holderIdentity" not in lease or lease["holderIdentity"] == ""
+        assert lease["leaseDurationSeconds"] == 1 and lease["renewTime"] == lease["acquireTime"]
+        # what it let go is taken at once, and what nobody holds is nobody's to release
+        p = subprocess.Popen([BUILD / "isoplane", "controllers", "--leader-elect", "--kubeconfig",
+                              fresh.kubeconfig])
+        wait_for("the next leader", lambda: holder(fresh), 5)
+        fresh.patch(LEASE, {"spec": {"holderIdentity": "somebody"}})
+        p.send_signal(signal.SIGTERM)
+        p.wait(10)
+        assert holder(fresh) == "somebody"
+    finally:
+        p.kill()
+        p.wait(10)
+
+
 def test_the_other_takes_over(fresh):
     logs = [fresh.dir / f"controllers-{i}" for i in range(2)]
     procs = [subprocess.Popen([BUILD / "isoplane", "controllers", "--leader-elect", "--kubeconfig",
