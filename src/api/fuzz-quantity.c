@@ -9,7 +9,8 @@
 #include "testkit/fuzz.h"
 
 const char *const fuzz_seeds[] = {
-	"100m", "2Gi", "1e3", "-1.5E-6", "0.000000001", "9223372036854775807", ".5n", "1Ki", NULL,
+	"100m", "2Gi", "1e3", "-1.5E-6", "0.000000001", "1.0010Ki", "9223372036854775807",
+	".5n",  "1Ki", NULL,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

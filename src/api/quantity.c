@@ -171,7 +171,7 @@ static struct str i128_text(struct arena *a, __int128 v, const char *suffix)
 
 static struct str quantity_text_binary(struct arena *a, __int128 nano)
 {
-	int64_t v = (int64_t)div_up(nano, NANO);
+	int64_t v = (int64_t)(nano / NANO);
 	size_t i = 0;
 
 	while (v % 1024 == 0 && i + 2 < sizeof(binary_suffix)) {
@@ -190,7 +190,9 @@ struct str quantity_text(struct arena *a, struct quantity q)
 
 	if (v == 0)
 		return STR("0");
-	if (q.format == QUANTITY_BINARY_SI && (v >= 1024 * NANO || v <= -1024 * NANO))
+	/* What is no whole number would be rounded: it is written in decimals, as upstream does. */
+	if (q.format == QUANTITY_BINARY_SI && v % NANO == 0 &&
+	    (v >= 1024 * NANO || v <= -1024 * NANO))
 		return quantity_text_binary(a, v);
 	while (v % 1000 == 0 && i < (q.format == QUANTITY_DECIMAL_EXP ? 99 : 9)) {
 		v /= 1000;
