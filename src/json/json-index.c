@@ -2,7 +2,8 @@
 
 /*
  * Objects of many members: a table from names to members, with open addressing. Arrays of many
- * elements: the elements by number, until the array changes.
+ * elements: the elements by number, until the array changes. Texts in an array: the elements by
+ * text.
  */
 
 #include "base/arena.h"
@@ -109,4 +110,69 @@ void json_index_array(struct arena *a, struct json *arr)
 struct json *json_index_at(const struct json *arr, size_t i)
 {
 	return i < arr->index->used ? json_of(arr->index->slots[i]) : NULL;
+}
+
+/* ---- texts */
+
+struct json_texts {
+	const char *key; /* NULL: the elements' own */
+	size_t n_slots;  /* a power of two, half of them free */
+	const struct json **slots;
+};
+
+static struct str texts_of(const struct json *el, const char *key)
+{
+	return json_as_str(key ? json_get(el, key) : el);
+}
+
+static const struct json **texts_slot(const struct json_texts *t, struct str text)
+{
+	size_t at = str_hash(text) & (t->n_slots - 1);
+
+	while (t->slots[at] && !str_eq(texts_of(t->slots[at], t->key), text))
+		at = (at + 1) & (t->n_slots - 1);
+	return &t->slots[at];
+}
+
+struct json_texts *json_texts_new(struct arena *a, const struct json *arr, const char *key)
+{
+	struct json_texts *t = arena_new_obj(a, struct json_texts);
+	size_t n = json_len(arr);
+
+	*t = (struct json_texts){ .key = key, .n_slots = 16 };
+	while (t->n_slots < 2 * n)
+		t->n_slots *= 2;
+	t->slots = arena_array(a, t->n_slots, sizeof(*t->slots));
+	json_for_each(it, arr)
+	{
+		const struct json **slot = texts_slot(t, texts_of(it.val, key));
+
+		if (!*slot)
+			*slot = it.val;
+	}
+	return t;
+}
+
+const struct json *json_texts_find(const struct json_texts *t, struct str text)
+{
+	return *texts_slot(t, text);
+}
+
+const bool *json_repeats(struct arena *a, const struct json *arr, const char *key)
+{
+	bool *repeats = NULL;
+	struct json_texts *t;
+
+	if (json_len(arr) < 2)
+		return NULL;
+	t = json_texts_new(a, arr, key);
+	json_for_each(it, arr)
+	{
+		if (json_texts_find(t, texts_of(it.val, key)) == it.val)
+			continue;
+		if (!repeats)
+			repeats = arena_array(a, json_len(arr), sizeof(*repeats));
+		repeats[it.i] = true;
+	}
+	return repeats;
 }

@@ -122,6 +122,16 @@ void json_replace_idx(struct json *arr, size_t i, struct json *v);
 void json_become(struct json *v, const struct json *from);
 /* The first element whose member key is the string val. */
 struct json *json_find_by(const struct json *arr, const char *key, struct str val);
+/*
+ * Which elements of arr have the text of an earlier one: their member key's, or their own if key is
+ * NULL; what is no text counts as "". An array as long as arr, or NULL if none has. Linear in the
+ * length.
+ */
+const bool *json_repeats(struct arena *a, const struct json *arr, const char *key);
+/* The elements of arr by such a text, for who asks often: good until arr changes. */
+struct json_texts *json_texts_new(struct arena *a, const struct json *arr, const char *key);
+/* The first one, like json_find_by(). */
+const struct json *json_texts_find(const struct json_texts *t, struct str text);
 
 /* iteration; arrays yield an empty key. Do not change the container meanwhile. */
 struct json_iter {

@@ -245,7 +245,35 @@ TEST(json_dup_is_a_tree_of_its_own)
 	arena_free(a);
 }
 
-TEST_MAIN(T(json_writes_escapes), T(json_writes_numbers), T(json_dup_is_a_tree_of_its_own),
-	  T(json_round_trip), T(json_refuses), T(json_depth_is_limited), T(json_duplicates),
-	  T(json_editing), T(json_queries_accept_null), T(json_numbers_equal_by_value),
+TEST(json_texts_of_elements)
+{
+	struct arena *a = arena_new();
+	struct json *names = parse(a, "[{\"n\":\"a\"},{\"n\":\"b\"},{},{\"n\":\"a\"},{\"n\":1}]");
+	struct json *texts = parse(a, "[\"x\",\"y\",\"x\",\"x\"]"), *many = json_array(a);
+	const bool *again = json_repeats(a, names, "n");
+	struct json_texts *t = json_texts_new(a, names, "n");
+
+	assert_true(again);
+	/* what is no text is "" */
+	assert_true(!again[0] && !again[1] && !again[2] && again[3] && again[4]);
+	again = json_repeats(a, texts, NULL);
+	assert_true(again);
+	assert_true(!again[0] && !again[1] && again[2] && again[3]);
+	assert_ptr_equal(json_texts_find(t, STR("a")), json_idx(names, 0));
+	assert_ptr_equal(json_texts_find(t, STR("b")), json_idx(names, 1));
+	assert_null(json_texts_find(t, STR("c")));
+	assert_null(json_texts_find(json_texts_new(a, NULL, NULL), STR("a")));
+	for (int i = 0; i < 5000; i++)
+		json_push(many, json_strf(a, "%d", i));
+	assert_null(json_repeats(a, many, NULL));
+	json_push(many, json_strz(a, "4999"));
+	assert_true(json_repeats(a, many, NULL)[5000]);
+	assert_null(json_repeats(a, NULL, NULL));
+	arena_free(a);
+}
+
+TEST_MAIN(T(json_writes_escapes), T(json_texts_of_elements), T(json_writes_numbers),
+	  T(json_dup_is_a_tree_of_its_own), T(json_round_trip), T(json_refuses),
+	  T(json_depth_is_limited), T(json_duplicates), T(json_editing),
+	  T(json_queries_accept_null), T(json_numbers_equal_by_value),
 	  T(json_objects_of_many_members), T(json_many_names_and_repeated_ones))

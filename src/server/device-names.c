@@ -21,18 +21,14 @@ bool device_list_fits(const struct valid *v, const struct json *list, size_t max
 void device_list_unique(const struct valid *v, const struct json *list, const char *member,
 			const struct place *p)
 {
+	const bool *again = json_repeats(v->a, list, member);
+
 	json_for_each(it, list)
 	{
 		const struct json *key = member ? json_get(it.val, member) : it.val;
 
-		for (size_t k = 0; k < it.i; k++) {
-			const struct json *other = json_idx(list, k);
-
-			if (!json_equal(key, member ? json_get(other, member) : other))
-				continue;
+		if (again && again[it.i])
 			valid_duplicate(v, AT_IDX(p, it.i), key);
-			break;
-		}
 	}
 }
 

@@ -138,6 +138,8 @@ static void check_resources(struct err **e, struct arena *a, const struct json *
 
 static void check_names(struct err **e, struct arena *a, const struct json *names, struct str at)
 {
+	const bool *again = json_repeats(a, names, NULL);
+
 	json_for_each(it, names)
 	{
 		struct str name = json_as_str(it.val);
@@ -145,12 +147,8 @@ static void check_names(struct err **e, struct arena *a, const struct json *name
 
 		if (bad)
 			cause_invalid_str(e, hook_index(a, at, it.i), name, "%s", bad);
-		for (size_t k = 0; k < it.i; k++) {
-			if (!json_equal(json_idx(names, k), it.val))
-				continue;
+		if (again && again[it.i])
 			cause_duplicate(e, hook_index(a, at, it.i), it.val);
-			break;
-		}
 	}
 }
 

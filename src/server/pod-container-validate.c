@@ -7,6 +7,7 @@
 #include "api/quantity.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/map.h"
 #include "server/pod-validate.h"
 #include "server/resource-names.h"
 #include "server/valid.h"
@@ -183,9 +184,10 @@ static void env_from_validate(const struct valid *v, const struct json *c, const
 
 /* ---- mounts */
 
-static bool devices_have(const struct json *c, const char *member, struct str val)
+static bool devices_have(const struct valid *v, const struct json *c, const char *member,
+			 struct str val)
 {
-	return !str_empty(val) && json_find_by(json_get(c, "volumeDevices"), member, val);
+	return !str_empty(val) && valid_find(v, json_get(c, "volumeDevices"), member, val);
 }
 
 static void descending_path(const struct valid *v, const struct place *p, struct str path)
@@ -231,12 +233,12 @@ static void mounts_validate(const struct valid *v, const struct json *spec, cons
 			   expr = json_str_at(it.val, "subPathExpr"),
 			   path = json_str_at(it.val, "mountPath");
 
-		if (!json_find_by(json_get(spec, "volumes"), "name", name))
+		if (!valid_find(v, json_get(spec, "volumes"), "name", name))
 			valid_not_found(v, AT(at, "name"), name);
-		if (devices_have(c, "name", name))
+		if (devices_have(v, c, "name", name))
 			valid_invalid_str(v, AT(at, "name"), name,
 					  "must not already exist in volumeDevices");
-		if (devices_have(c, "devicePath", path))
+		if (devices_have(v, c, "devicePath", path))
 			valid_invalid_str(v, AT(at, "mountPath"), path,
 					  "must not already exist as a path in volumeDevices");
 		if (!str_empty(sub))
@@ -258,7 +260,7 @@ static void devices_validate(const struct valid *v, const struct json *spec, con
 	json_for_each(it, json_get(c, "volumeDevices"))
 	{
 		struct str name = json_str_at(it.val, "name");
-		const struct json *vol = json_find_by(json_get(spec, "volumes"), "name", name);
+		const struct json *vol = valid_find(v, json_get(spec, "volumes"), "name", name);
 		const struct place *at = AT(AT_IDX(list, it.i), "name");
 
 		if (!vol)
@@ -276,6 +278,7 @@ static void ports_validate(const struct valid *v, const struct json *spec, const
 			   const struct place *p)
 {
 	const struct json *ports = json_get(c, "ports");
+	const bool *again = json_repeats(v->a, ports, "name");
 	bool host = json_bool_at(spec, "hostNetwork", false);
 
 	json_for_each(it, ports)
@@ -286,12 +289,8 @@ static void ports_validate(const struct valid *v, const struct json *spec, const
 
 		if (!str_empty(name)) {
 			valid_port_name(v, AT(at, "name"), name);
-			for (size_t k = 0; k < it.i; k++) {
-				if (!str_eq(json_str_at(json_idx(ports, k), "name"), name))
-					continue;
+			if (again && again[it.i])
 				valid_duplicate(v, AT(at, "name"), json_get(it.val, "name"));
-				break;
-			}
 		}
 		if (!port)
 			valid_required(v, AT(at, "containerPort"), NULL);
@@ -339,7 +338,7 @@ static void claims_validate(const struct valid *v, const struct json *spec, cons
 		struct str name = json_str_at(it.val, "name");
 		const struct place *at = AT_IDX(AT(p, "claims"), it.i);
 
-		if (!str_empty(name) && !json_find_by(known, "name", name))
+		if (!str_empty(name) && !valid_find(v, known, "name", name))
 			valid_not_found_because(v, at, name,
 						json_len(known)
 							? "must be one of the names in "
@@ -380,17 +379,12 @@ static void resize_policy_validate(const struct valid *v, const struct json *spe
 	static const char *const names[] = { "cpu", "memory", NULL };
 	static const char *const policies[] = { "NotRequired", "RestartContainer", NULL };
 	const struct json *list = json_get(c, "resizePolicy");
+	const bool *again = json_repeats(v->a, list, "resourceName");
 
 	json_for_each(it, list)
 	{
-		for (size_t k = 0; k < it.i; k++) {
-			if (json_equal(json_get(json_idx(list, k), "resourceName"),
-				       json_get(it.val, "resourceName"))) {
-				valid_duplicate(v, AT_IDX(p, it.i),
-						json_get(it.val, "resourceName"));
-				break;
-			}
-		}
+		if (again && again[it.i])
+			valid_duplicate(v, AT_IDX(p, it.i), json_get(it.val, "resourceName"));
 		valid_enum(v, p, json_get(it.val, "resourceName"), names);
 		valid_enum(v, p, json_get(it.val, "restartPolicy"), policies);
 		if (str_eqz(json_str_at(spec, "restartPolicy"), "Never") &&
@@ -635,27 +629,22 @@ static struct json *host_port_key(const struct valid *v, const struct json *port
 static void host_ports_unique(const struct valid *v, const struct json *containers,
 			      const struct place *p)
 {
-	struct json *seen = NULL;
+	_cleanup_map_ struct map seen = { 0 };
 
 	json_for_each(c, containers)
 	{
 		json_for_each(port, json_get(c.val, "ports"))
 		{
 			struct json *key;
-			bool dup = false;
 
 			if (!json_int_at(port.val, "hostPort", 0))
 				continue;
 			key = host_port_key(v, port.val);
-			if (!seen)
-				seen = json_array(v->a);
-			json_for_each(s, seen) dup |= json_equal(s.val, key);
-			if (dup)
+			if (map_put(&seen, json_as_str(key), &seen))
 				valid_duplicate(
 					v,
 					AT(AT_IDX(AT(AT_IDX(p, c.i), "ports"), port.i), "hostPort"),
 					key);
-			json_push(seen, key);
 		}
 	}
 }
@@ -691,7 +680,7 @@ void pod_init_containers_validate(const struct valid *v, const struct json *spec
 		struct str name = json_str_at(it.val, "name");
 
 		container_common(v, spec, it.val, at);
-		if (!str_empty(name) && json_find_by(json_get(spec, "containers"), "name", name))
+		if (!str_empty(name) && valid_find(v, json_get(spec, "containers"), "name", name))
 			valid_duplicate(v, AT(at, "name"), json_get(it.val, "name"));
 		if (str_eqz(json_str_at(it.val, "restartPolicy"), "Always"))
 			hooks_validate(v, it.val, at, grace);
@@ -717,12 +706,12 @@ void pod_ephemeral_containers_validate(const struct valid *v, const struct json 
 			   target = json_str_at(it.val, "targetContainerName");
 
 		container_common(v, spec, it.val, at);
-		if (json_find_by(json_get(spec, "containers"), "name", name) ||
-		    json_find_by(json_get(spec, "initContainers"), "name", name))
+		if (valid_find(v, json_get(spec, "containers"), "name", name) ||
+		    valid_find(v, json_get(spec, "initContainers"), "name", name))
 			valid_duplicate(v, AT(at, "name"), json_get(it.val, "name"));
 		if (!str_empty(target) &&
-		    !json_find_by(json_get(spec, "containers"), "name", target) &&
-		    !json_find_by(json_get(spec, "initContainers"), "name", target))
+		    !valid_find(v, json_get(spec, "containers"), "name", target) &&
+		    !valid_find(v, json_get(spec, "initContainers"), "name", target))
 			valid_not_found(v, AT(at, "targetContainerName"), target);
 		hooks_forbid(v, it.val, at, "cannot be set for an Ephemeral Container");
 		for (size_t i = 0; i < ARRAY_LEN(forbidden); i++) {

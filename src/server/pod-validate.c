@@ -96,14 +96,13 @@ static bool sysctl_name_ok(struct str s)
 
 static void sysctls_validate(const struct valid *v, const struct json *list, const struct place *p)
 {
+	const bool *again = json_repeats(v->a, list, "name");
+
 	json_for_each(it, list)
 	{
 		const struct place *at = AT(AT_IDX(p, it.i), "name");
 		struct str name = json_str_at(it.val, "name");
-		bool dup = false;
 
-		for (size_t k = 0; k < it.i; k++)
-			dup |= str_eq(json_str_at(json_idx(list, k), "name"), name);
 		if (str_empty(name))
 			continue; /* the schema says so */
 		if (!sysctl_name_ok(name))
@@ -112,7 +111,7 @@ static void sysctls_validate(const struct valid *v, const struct json *list, con
 				"must have at most 253 characters and match regex "
 				"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*"
 				"[a-z0-9])?$");
-		else if (dup)
+		else if (again && again[it.i])
 			valid_duplicate(v, at, json_get(it.val, "name"));
 	}
 }
@@ -166,6 +165,7 @@ static void host_users_validate(const struct valid *v, const struct json *spec,
 static void gates_validate(const struct valid *v, const struct json *spec, const struct place *p)
 {
 	const struct json *gates = json_get(spec, "schedulingGates");
+	const bool *again = json_repeats(v->a, gates, "name");
 
 	json_for_each(it, json_get(spec, "readinessGates"))
 		valid_name(v, AT(AT_IDX(AT(p, "readinessGates"), it.i), "conditionType"),
@@ -176,12 +176,8 @@ static void gates_validate(const struct valid *v, const struct json *spec, const
 		struct str name = json_str_at(it.val, "name");
 
 		valid_name(v, at, name, name_check_qualified);
-		for (size_t k = 0; k < it.i; k++) {
-			if (!str_eq(json_str_at(json_idx(gates, k), "name"), name))
-				continue;
+		if (again && again[it.i])
 			valid_duplicate(v, at, json_get(it.val, "name"));
-			break;
-		}
 	}
 }
 
@@ -291,13 +287,13 @@ static void annotation_seccomp(const struct valid *v, struct str s, const struct
 		valid_invalid_str(v, p, s, "must not contain '..'");
 }
 
-static bool spec_has_container(const struct json *spec, struct str name)
+static bool spec_has_container(const struct valid *v, const struct json *spec, struct str name)
 {
 	static const char *const lists[] = { "initContainers", "containers",
 					     "ephemeralContainers" };
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-		if (json_find_by(json_get(spec, lists[i]), "name", name))
+		if (valid_find(v, json_get(spec, lists[i]), "name", name))
 			return true;
 	}
 	return false;
@@ -306,7 +302,7 @@ static bool spec_has_container(const struct json *spec, struct str name)
 static void annotation_apparmor(const struct valid *v, const struct json *spec,
 				struct str container, struct str profile, const struct place *p)
 {
-	if (!spec_has_container(spec, container))
+	if (!spec_has_container(v, spec, container))
 		valid_invalid_str(v, p, container, "container not found");
 	if (!str_empty(profile) && !str_eqz(profile, "runtime/default") &&
 	    !str_eqz(profile, "unconfined") && !str_has_prefix(profile, STR("localhost/")))
@@ -345,9 +341,13 @@ void pod_spec_validate(const struct valid *v, const struct json *spec, const str
 	pod_spec_validate_as(v, spec, p, false);
 }
 
-void pod_spec_validate_as(const struct valid *v, const struct json *spec, const struct place *p,
+void pod_spec_validate_as(const struct valid *outer, const struct json *spec, const struct place *p,
 			  bool pod)
 {
+	struct valid_index *index = NULL;
+	const struct valid with_index = { outer->a, outer->e, outer->loopback_ok, &index };
+	const struct valid *v = &with_index;
+
 	if (!json_len(json_get(spec, "containers")))
 		valid_required(v, AT(p, "containers"), NULL);
 	pod_volumes_validate(v, spec, p);

@@ -122,12 +122,9 @@ static bool path_is_new(const struct valid *v, struct json *all, struct str path
 {
 	if (str_empty(path))
 		return true;
-	json_for_each(it, all)
-	{
-		if (str_eq(json_as_str(it.val), path))
-			return false;
-	}
-	json_push(all, json_str(v->a, path));
+	if (json_get_s(all, path))
+		return false;
+	json_set_s(v->a, all, path, json_bool(v->a, true));
 	return true;
 }
 
@@ -148,7 +145,7 @@ static void projected_items(const struct valid *v, const struct json *src, const
 
 static void projected_volume(const struct valid *v, const struct json *src, const struct place *p)
 {
-	struct json *paths = json_array(v->a);
+	struct json *paths = json_object(v->a);
 
 	mode_validate(v, src, "defaultMode", p);
 	json_for_each(it, json_get(src, "sources"))

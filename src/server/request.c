@@ -6,6 +6,10 @@
 #include "server/server.h"
 #include "json/json.h"
 
+/* upstream's */
+#define WARNINGS_CHARS 4096
+#define WARNING_CHARS  256
+
 static const struct {
 	enum verb verb;
 	const char *name;
@@ -88,22 +92,59 @@ struct api_request *request_local(struct apiserver *s, struct arena *a, const st
 	return rq;
 }
 
-void request_warn(struct api_request *rq, const char *fmt, ...)
+/* Characters of a text in UTF-8, and where the first max of them end. */
+static size_t warning_chars(struct str s, size_t max, size_t *ret_bytes)
 {
-	va_list ap;
-	struct str text;
+	size_t n = 0;
 
-	va_start(ap, fmt);
-	text = arena_vfmt(rq->arena, fmt, ap);
-	va_end(ap);
-	if (!rq->warnings)
-		rq->warnings = json_array(rq->arena);
+	*ret_bytes = s.n;
+	for (size_t i = 0; i < s.n; i++) {
+		if (((unsigned char)s.p[i] & 0xc0) == 0x80)
+			continue;
+		if (n++ == max)
+			*ret_bytes = i;
+	}
+	return n;
+}
+
+static void warning_add(struct api_request *rq, struct str text)
+{
+	size_t cut, n = warning_chars(text, WARNING_CHARS, &cut);
+
+	if (rq->warnings_cut && n > WARNING_CHARS) {
+		text = str_sub(text, 0, cut);
+		n = WARNING_CHARS;
+	}
 	json_for_each(it, rq->warnings)
 	{
 		if (str_eq(json_as_str(it.val), text))
 			return;
 	}
 	json_push(rq->warnings, json_str(rq->arena, text));
+	rq->warned += n;
+}
+
+void request_warn(struct api_request *rq, const char *fmt, ...)
+{
+	struct json *all;
+	va_list ap;
+	struct str text;
+
+	if (rq->warnings_cut && rq->warned >= WARNINGS_CHARS)
+		return;
+	va_start(ap, fmt);
+	text = arena_vfmt(rq->arena, fmt, ap);
+	va_end(ap);
+	if (!rq->warnings)
+		rq->warnings = json_array(rq->arena);
+	warning_add(rq, text);
+	if (rq->warned <= WARNINGS_CHARS || rq->warnings_cut)
+		return;
+	all = rq->warnings;
+	rq->warnings = json_array(rq->arena);
+	rq->warnings_cut = true;
+	rq->warned = 0;
+	json_for_each(it, all) warning_add(rq, json_as_str(it.val));
 }
 
 struct str request_api_version(const struct api_request *rq)

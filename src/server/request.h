@@ -107,6 +107,8 @@ struct api_request {
 
 	/* answers besides the body */
 	struct json *warnings; /* array of strings, or NULL */
+	size_t warned;         /* their length in characters */
+	bool warnings_cut;
 	bool created;          /* 201 instead of 200 */
 	struct json *managed;  /* managedFields of what an apply creates, or NULL */
 	void *strategy_data;   /* a strategy's own, over the attempts of one request */
@@ -122,7 +124,10 @@ struct api_request *request_local(struct apiserver *s, struct arena *a, const st
 				  const struct resource_version *v, enum verb verb, struct str ns,
 				  struct str name);
 
-/* Adds a Warning header (duplicates are left out). */
+/*
+ * Adds a Warning header (duplicates are left out). As upstream: when all are longer than 4,096
+ * characters each is cut to 256, and there it ends.
+ */
 void request_warn(struct api_request *rq, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The kind with its version, as bodies carry it. */
 struct str request_api_version(const struct api_request *rq);

@@ -64,17 +64,14 @@ static void topology_validate(const struct valid *v, const struct json *term, co
 	{
 		const struct place *at = AT_IDX(AT(p, "matchLabelExpressions"), it.i);
 		const struct json *values = json_get(it.val, "values");
+		const bool *again = json_repeats(v->a, values, NULL);
 		struct str key = json_str_at(it.val, "key");
 
 		if (!json_len(values))
 			valid_required(v, AT(at, "values"), NULL);
 		json_for_each(val, values)
 		{
-			bool dup = false;
-
-			for (size_t k = 0; k < val.i; k++)
-				dup |= json_equal(json_idx(values, k), val.val);
-			if (dup)
+			if (again && again[val.i])
 				valid_duplicate(v, AT_IDX(AT(at, "values"), val.i), val.val);
 		}
 		if (str_empty(key))
@@ -114,6 +111,7 @@ void csidriver_validate(struct api_request *rq, const struct json *obj, struct e
 	const struct valid v = { rq->arena, e };
 	const struct json *spec = json_get(obj, "spec"), *tokens = json_get(spec, "tokenRequests"),
 			  *period = json_get(spec, "nodeAllocatableUpdatePeriodSeconds");
+	const bool *again = json_repeats(v.a, tokens, "audience");
 	const struct place *p = AT(NULL, "spec");
 
 	json_for_each(it, json_get(spec, "volumeLifecycleModes"))
@@ -123,12 +121,8 @@ void csidriver_validate(struct api_request *rq, const struct json *obj, struct e
 	{
 		const struct place *at = AT_IDX(AT(p, "tokenRequests"), it.i);
 		const struct json *s = json_get(it.val, "expirationSeconds");
-		bool dup = false;
 
-		for (size_t k = 0; k < it.i; k++)
-			dup |= str_eq(json_str_at(json_idx(tokens, k), "audience"),
-				      json_str_at(it.val, "audience"));
-		if (dup)
+		if (again && again[it.i])
 			valid_duplicate(&v, AT(at, "audience"), json_get(it.val, "audience"));
 		if (s && json_as_int(s, 0) < TOKEN_MIN)
 			valid_invalid(&v, AT(at, "expirationSeconds"), s,
@@ -164,6 +158,7 @@ static void csinode_driver(const struct valid *v, const struct json *d, const st
 {
 	struct str name = json_str_at(d, "name"), id = json_str_at(d, "nodeID");
 	const struct json *keys = json_get(d, "topologyKeys");
+	const bool *again = json_repeats(v->a, keys, NULL);
 
 	if (!str_empty(name))
 		csi_driver_name_validate(v, name, AT(p, "name"));
@@ -172,11 +167,7 @@ static void csinode_driver(const struct valid *v, const struct json *d, const st
 	valid_nonnegative(v, AT(AT(p, "allocatable"), "count"), json_at(d, "allocatable.count"));
 	json_for_each(it, keys)
 	{
-		bool dup = false;
-
-		for (size_t k = 0; k < it.i; k++)
-			dup |= json_equal(json_idx(keys, k), it.val);
-		if (dup)
+		if (again && again[it.i])
 			valid_duplicate(v, p, it.val);
 		valid_name(v, p, json_as_str(it.val), name_check_qualified);
 	}
@@ -186,17 +177,14 @@ void csinode_validate(struct api_request *rq, const struct json *obj, struct err
 {
 	const struct valid v = { rq->arena, e };
 	const struct json *drivers = json_at(obj, "spec.drivers");
+	const bool *again = json_repeats(v.a, drivers, "name");
 	const struct place *spec = AT(NULL, "spec"), *p = AT(spec, "drivers");
 
 	json_for_each(it, drivers)
 	{
 		const struct place *at = AT_IDX(p, it.i);
-		bool dup = false;
 
-		for (size_t k = 0; k < it.i; k++)
-			dup |= json_equal(json_get(json_idx(drivers, k), "name"),
-					  json_get(it.val, "name"));
-		if (dup)
+		if (again && again[it.i])
 			valid_duplicate(&v, AT(at, "name"), json_get(it.val, "name"));
 		csinode_driver(&v, it.val, at);
 	}

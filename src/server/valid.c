@@ -10,6 +10,7 @@
 #include "json/json.h"
 
 #define ANNOTATIONS_MAX 262144
+#define SHORT_LIST      32
 
 /* ---- places */
 
@@ -31,6 +32,31 @@ struct str place_text(struct arena *a, const struct place *p)
 
 	place_add(&b, p);
 	return buf_to_arena(&b, a);
+}
+
+/* ---- lookups */
+
+struct valid_index {
+	struct valid_index *next;
+	const struct json *list;
+	const char *key; /* a literal */
+	struct json_texts *texts;
+};
+
+const struct json *valid_find(const struct valid *v, const struct json *list, const char *key,
+			      struct str val)
+{
+	struct valid_index *ix;
+
+	if (!v->index || str_empty(val) || json_len(list) <= SHORT_LIST)
+		return json_find_by(list, key, val);
+	for (ix = *v->index; ix; ix = ix->next)
+		if (ix->list == list && !strcmp(ix->key, key))
+			return json_texts_find(ix->texts, val);
+	ix = arena_new_obj(v->a, struct valid_index);
+	*ix = (struct valid_index){ *v->index, list, key, json_texts_new(v->a, list, key) };
+	*v->index = ix;
+	return json_texts_find(ix->texts, val);
 }
 
 /* ---- causes */

@@ -18,6 +18,7 @@ struct valid {
 	struct arena *a;
 	struct err **e; /* causes are added to it */
 	bool loopback_ok;
+	struct valid_index **index; /* of valid_find(), or NULL */
 };
 
 /* One step: a member (name), a key in brackets, or an index. up NULL: the root. */
@@ -33,6 +34,13 @@ struct place {
 #define AT_IDX(up_, i_) (&(const struct place){ .up = (up_), .index = (i_) })
 
 struct str place_text(struct arena *a, const struct place *p);
+
+/*
+ * json_find_by(), for lists that are asked once for each of many others: with an index a long one
+ * is read once. list does not change meanwhile.
+ */
+const struct json *valid_find(const struct valid *v, const struct json *list, const char *key,
+			      struct str val);
 
 /* causes */
 void valid_required(const struct valid *v, const struct place *p, const char *detail);

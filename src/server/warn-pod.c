@@ -3,6 +3,7 @@
 #include "server/warn.h"
 
 #include "base/arena.h"
+#include "base/map.h"
 #include "server/request.h"
 #include "server/valid.h"
 #include "json/json.h"
@@ -259,28 +260,18 @@ static void warn_volume_paths(struct warn_pod *w)
 
 /* ---- lists of names */
 
-static bool warn_said_before(const struct json *list, size_t i, const char *member, struct str val)
-{
-	json_for_each(it, list)
-	{
-		if (it.i >= i)
-			return false;
-		if (str_eq(json_str_at(it.val, member), val))
-			return true;
-	}
-	return false;
-}
-
 static void warn_names(struct warn_pod *w)
 {
 	const struct json *aliases = json_get(w->spec, "hostAliases");
 	const struct json *secrets = json_get(w->spec, "imagePullSecrets");
+	const bool *same_ip = json_repeats(w->rq->arena, aliases, "ip");
+	const bool *same_name = json_repeats(w->rq->arena, secrets, "name");
 
 	json_for_each(it, aliases)
 	{
 		struct str ip = json_str_at(it.val, "ip");
 
-		if (warn_said_before(aliases, it.i, "ip", ip))
+		if (same_ip && same_ip[it.i])
 			warn_at(w->rq, AT(AT_IDX(AT(w->at, "hostAliases"), it.i), "ip"),
 				"duplicate ip \"" STR_FMT "\"", STR_ARG(ip));
 	}
@@ -288,7 +279,7 @@ static void warn_names(struct warn_pod *w)
 	{
 		struct str name = json_str_at(it.val, "name");
 
-		if (warn_said_before(secrets, it.i, "name", name))
+		if (same_name && same_name[it.i])
 			warn_at(w->rq, AT(AT_IDX(AT(w->at, "imagePullSecrets"), it.i), "name"),
 				"duplicate name \"" STR_FMT "\"", STR_ARG(name));
 	}
@@ -322,12 +313,14 @@ static void warn_container_annotations(struct warn_pod *w, const struct json *c)
 
 static void warn_env(struct warn_pod *w, const struct place *p, const struct json *env)
 {
+	const bool *again = json_repeats(w->rq->arena, env, "name");
+
 	json_for_each(it, env)
 	{
 		struct str name = json_str_at(it.val, "name"), val = json_str_at(it.val, "value");
 		struct str ref = arena_fmt(w->rq->arena, "$(" STR_FMT ")", STR_ARG(name));
 
-		if (warn_said_before(env, it.i, "name", name) &&
+		if (again && again[it.i] &&
 		    (json_get(it.val, "valueFrom") || str_eq(val, ref) ||
 		     !memmem(val.p, val.n, ref.p, ref.n)))
 			warn_at(w->rq, AT_IDX(AT(p, "env"), it.i),
@@ -364,9 +357,12 @@ struct warn_port {
 	int64_t port, host;
 };
 
+/* Pairs that are looked at: a Pod with more ports than anybody needs takes no longer than that. */
+#define PAIRS_MAX 1000000
+
 struct warn_ports {
 	struct warn_port *v;
-	size_t n;
+	size_t n, pairs;
 };
 
 static void warn_port_pair(struct warn_pod *w, const struct place *p, const struct warn_port *x,
@@ -408,7 +404,7 @@ static void warn_container_ports(struct warn_pod *w, const struct place *c, cons
 				" HostIP:" STR_FMT "}",
 				STR_ARG(x.name), (long long)x.port, STR_ARG(x.protocol),
 				STR_ARG(x.ip));
-		for (size_t i = 0; i < l->n; i++)
+		for (size_t i = 0; i < l->n && l->pairs < PAIRS_MAX; i++, l->pairs++)
 			warn_port_pair(w, p, &x, &l->v[i]);
 		l->v[l->n++] = x;
 	}
@@ -416,20 +412,23 @@ static void warn_container_ports(struct warn_pod *w, const struct place *c, cons
 
 static void warn_port_names(struct warn_pod *w, const struct warn_ports *l)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		for (size_t k = 0; k < i && l->v[i].name.n; k++) {
-			struct str first = l->v[k].at;
+	_cleanup_map_ struct map names = { 0 };
 
-			if (!str_eq(l->v[k].name, l->v[i].name))
-				continue;
+	for (size_t i = 0; i < l->n; i++) {
+		struct warn_port *x = &l->v[i], *first;
+
+		if (str_empty(x->name))
+			continue;
+		first = map_find(&names, x->name);
+		if (!first)
+			map_put(&names, x->name, x);
+		else
 			request_warn(w->rq,
 				     STR_FMT ": duplicate port name \"" STR_FMT "\" with " STR_FMT
 					     ", services and probes that select ports by name will "
 					     "use " STR_FMT,
-				     STR_ARG(l->v[i].at), STR_ARG(l->v[i].name), STR_ARG(first),
-				     STR_ARG(first));
-			break;
-		}
+				     STR_ARG(x->at), STR_ARG(x->name), STR_ARG(first->at),
+				     STR_ARG(first->at));
 	}
 }
 

@@ -136,6 +136,8 @@ static bool versions_any_known(const struct json *list)
 
 static void check_versions(struct webhook_check *c, const struct json *list, struct str at)
 {
+	const bool *again = json_repeats(c->a, list, NULL);
+
 	if (!json_len(list)) {
 		cause_required(c->e, at, "must specify one of v1, v1beta1");
 		return;
@@ -144,11 +146,8 @@ static void check_versions(struct webhook_check *c, const struct json *list, str
 	{
 		struct str v = json_as_str(it.val);
 		const char *bad = name_check_dns1035_label(v);
-		bool seen = false;
 
-		for (size_t k = 0; k < it.i; k++)
-			seen |= json_equal(json_idx(list, k), it.val);
-		if (seen)
+		if (again && again[it.i])
 			cause_invalid_str(c->e, hook_index(c->a, at, it.i), v, "duplicate version");
 		else if (bad)
 			cause_invalid_str(c->e, hook_index(c->a, at, it.i), v, "%s", bad);

@@ -23,6 +23,7 @@ END_STREAM, END_HEADERS = 1, 4
 @pytest.fixture(scope="module")
 def victim():
     s = Server()
+    s.ok("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
     yield s
     s.close()
 

@@ -47,6 +47,10 @@ def crd(schema):
                                "schema": {"openAPIV3Schema": schema}}]}})
 
 
+def containers(n, spec):
+    return members(n, '{"name":"c%%d","image":"i",%s}' % spec)
+
+
 def policy(validations):
     return {"metadata": {"name": "bomb"}, "spec": {
         "matchConstraints": {"resourceRules": [{
@@ -72,12 +76,24 @@ def policy(validations):
         4000, '{"key":"a%d","effect":"NoSchedule"}'), JSON, 201),
     (NS + "/services", '{"metadata":{"name":"wide"},"spec":{"ports":[%s]}}' % members(
         4000, '{"port":80,"name":"a%d"}'), JSON, 422),
+    # what asks one list for each of many others
+    (NS + "/pods?dryRun=All", pod('"containers":[%s]' % containers(16, '"ports":[%s]' % members(
+        4000, '{"containerPort":1,"hostPort":1%04d}'))), JSON, 422),
+    (NS + "/pods?dryRun=All", pod('"volumes":[%s],"containers":[%s]' % (
+        members(4000, '{"name":"v%d"}'), containers(16, '"volumeMounts":[%s]' % members(
+            4000, '{"name":"v3999","mountPath":"/%d"}')))), JSON, 201),
+    (NS + "/pods?dryRun=All", pod('"containers":[%s]' % containers(16, '"env":[%s]' % members(
+        4000, '{"name":"V%d"}'))), JSON, 201),
+    ("/apis/storage.k8s.io/v1/csinodes?dryRun=All",
+     '{"metadata":{"name":"wide"},"spec":{"drivers":[%s]}}' % members(
+         50, '{"name":"d%%d","nodeID":"n","topologyKeys":[%s]}' % members(4000, '"k%d"')), JSON, 201),
     ("/apis/apps/v1/namespaces/default/replicasets",
      '{"metadata":{"name":"wide"},"spec":{"selector":{"matchExpressions":[{"key":"a","operator":'
      '"In","values":[%s]}]},"template":{"metadata":{"labels":{"a":"1"}},"spec":{"containers":['
      '{"name":"a","image":"b"}]}}}}' % members(250000, '"%d"'), JSON, 413),
 ], ids=["repeated", "wide", "unknown", "labels", "owners", "yaml-wide", "yaml-long-alias",
-        "yaml-depth", "yaml-nested", "containers", "taints", "ports", "selector"])
+        "yaml-depth", "yaml-nested", "containers", "taints", "ports", "host-ports", "mounts", "env",
+        "topology-keys", "selector"])
 def test_wide_and_deep(victim, path, body, headers, want):
     assert ask(victim, "POST", path, body.encode(), headers) == want
     victim.delete("/api/v1/nodes/wide")

@@ -195,6 +195,20 @@ def test_what_is_refused(api, ns, base, kind, obj, want):
     assert r.json["message"].split(" is invalid: ", 1)[1] == want
 
 
+def test_many_are_cut(api, ns):
+    """All together have some 4,096 characters; of what is longer only the beginnings are told."""
+    p = f"/api/v1/namespaces/{ns}/pods?dryRun=All"
+    want, chars = [], 0
+    while chars < 4096:
+        want.append(f'spec.hostAliases[{len(want) + 1}].ip: duplicate ip "10.0.0.1"')
+        chars += len(want[-1])
+    assert api.post(p, pod(hostAliases=[{"ip": "10.0.0.1", "hostnames": ["a"]}] * 4000)).warnings == want
+    name = "x" * 300
+    r = api.post(p, pod(containers=[{"name": "c", "image": "i", "env": [{"name": name, "value": "v"}] * 30}]))
+    assert r.warnings == [
+        f'spec.containers[0].env[{i}]: hides previous definition of "{name}"'[:256] for i in range(1, 17)]
+
+
 def test_updates(api, ns):
     """A template that did not change is not spoken of again; a Pod's update never is."""
     d = f"{APPS}/namespaces/{ns}/deployments"
