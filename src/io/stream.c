@@ -94,9 +94,9 @@ static ssize_t stream_fd_write(struct stream *s, const void *p, size_t n)
  * Records of one stream_raw_write_many on their way to one send(): a TCP segment per record
  * costs as much as encrypting it.
  */
-#define CORK_SIZE   ((size_t)64 * 1024)
 #define RECORD_DATA ((size_t)16 * 1024)
 #define RECORD_MAX  (RECORD_DATA + 256)
+#define CORK_SIZE   (5 * RECORD_MAX) /* all of HTTP_OUT_TARGET and the frame that passes it */
 
 static struct {
 	struct stream *owner;

@@ -147,6 +147,8 @@ static struct err *overlay_build(struct lmdb *m, MDB_txn *txn, struct rev at, st
 
 /* ---- lists ---- */
 
+#define PREFETCH 256
+
 struct lister {
 	struct lmdb *m;
 	MDB_cursor *c;
@@ -159,10 +161,21 @@ struct lister {
 	struct str bytes;
 };
 
+/* The next value is not in the cache: its head and labels come in while this one is looked at. */
+static void lister_prefetch(MDB_val val)
+{
+	for (size_t i = 0; i < PREFETCH && i < val.mv_size; i += 64)
+		__builtin_prefetch((const char *)val.mv_data + i);
+}
+
 static void lister_step(struct lister *l)
 {
 	l->rc = mdb_cursor_get(l->c, &l->key, &l->val, MDB_NEXT);
-	if (!l->rc && !str_has_prefix(lmdb_str(l->key), l->prefix))
+	if (l->rc)
+		return;
+	if (str_has_prefix(lmdb_str(l->key), l->prefix))
+		lister_prefetch(l->val);
+	else
 		l->rc = MDB_NOTFOUND;
 }
 
