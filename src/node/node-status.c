@@ -9,6 +9,8 @@
 #include "node/node-status.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -210,6 +212,24 @@ static void status_conditions(struct agent *ag, struct arena *a, const struct js
 				 STR("kubelet is posting ready status"));
 }
 
+static const char *image_name(const CRI(Image) * img)
+{
+	if (img->n_repo_tags)
+		return img->repo_tags[0];
+	return img->n_repo_digests ? img->repo_digests[0] : img->id;
+}
+
+/* The largest first, as a kubelet has them. The runtime lists them in any order, another each time.
+ */
+static int image_cmp(const void *x, const void *y)
+{
+	const CRI(Image) *const *a = x, *const *b = y;
+
+	if ((*a)->size != (*b)->size)
+		return (*a)->size > (*b)->size ? -1 : 1;
+	return strcmp(image_name(*a), image_name(*b));
+}
+
 static void status_images(struct agent *ag, struct arena *a, struct json *status)
 {
 	const CRI(ListImagesResponse) *list = NULL;
@@ -220,7 +240,9 @@ static void status_images(struct agent *ag, struct arena *a, struct json *status
 		err_ignore(e, "the Ready condition tells");
 		return;
 	}
-	for (size_t i = 0; i < list->n_images && i < IMAGES_MAX; i++) {
+	if (list->n_images)
+		qsort(list->images, list->n_images, sizeof(*list->images), image_cmp);
+	for (size_t i = 0; i < list->n_images && json_len(images) < IMAGES_MAX; i++) {
 		const CRI(Image) *img = list->images[i];
 		struct json *o = json_object(a), *names = json_sub_array(a, o, "names");
 

@@ -184,6 +184,21 @@ def test_kubelet_server_wants_a_certificate(box):
     assert r.stdout == "401"
 
 
+def test_an_idle_node_writes_no_status(box):
+    """The runtime lists its images in another order each time; that is no news."""
+    seen = {}
+
+    def quiet():
+        node = box.get("nodes")["items"][0]
+        if seen.get("version") != node["metadata"]["resourceVersion"]:
+            seen.update(version=node["metadata"]["resourceVersion"], since=time.monotonic())
+        sizes = [i["sizeBytes"] for i in node["status"]["images"]]
+        assert len(sizes) > 1 and sizes == sorted(sizes, reverse=True)
+        return time.monotonic() - seen["since"] > 25  # the agent looks every ten
+
+    wait_for("a status that stays", quiet, 120, interval=1)
+
+
 def test_runtime_dies(box, ns):
     """containerd is started again and adopts its containers; nothing of them restarts."""
     start(ns, busybox_pod("p", ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"]))
