@@ -121,13 +121,17 @@ static void op_create_thing(const struct bench *b, struct arena *a, int i, struc
 
 /* ---- watches ---- */
 
+struct fan {
+	struct waitq wake;
+	long events;
+	int ended;
+	struct err *error; /* owned: the first of a watch that ended */
+};
+
 struct watcher {
-	struct bench *b;
+	struct fan *fan;
 	struct http_client *client;
-	long *events;
-	struct waitq *wake;
-	bool *opened;
-	int *ended;
+	bool opened;
 };
 
 static struct err *watch_read(struct watcher *w)
@@ -145,15 +149,15 @@ static struct err *watch_read(struct watcher *w)
 	TRY(http_client_start(w->client, a, &req, &resp, &call));
 	if (resp.status != 200)
 		return err_new(ERR_UNKNOWN, "watch: %d", resp.status);
-	*w->opened = true;
-	waitq_wake_all(w->wake);
+	w->opened = true;
+	waitq_wake_all(&w->fan->wake);
 	for (;;) {
 		TRY(http_call_read(call, buf, 65536, &n));
 		if (!n)
 			return NULL;
 		for (const char *p = buf; (p = memchr(p, '\n', (size_t)(buf + n - p))); p++)
-			++*w->events;
-		waitq_wake_all(w->wake);
+			w->fan->events++;
+		waitq_wake_all(&w->fan->wake);
 	}
 }
 
@@ -162,9 +166,13 @@ static struct err *watch_run(void *arg)
 	struct watcher *w = arg;
 	struct err *e = watch_read(w);
 
-	++*w->ended;
-	waitq_wake_all(w->wake);
-	return e;
+	w->fan->ended++;
+	waitq_wake_all(&w->fan->wake);
+	if (!w->fan->error)
+		w->fan->error = e;
+	else
+		err_ignore(e, "the first is told");
+	return NULL;
 }
 
 static void op_namespace(const struct bench *b, struct arena *a, int i, struct op *op)
@@ -185,53 +193,66 @@ static void op_create_watched(const struct bench *b, struct arena *a, int i, str
 #define FANOUT_OPS  2000
 #define OPENING_MAX 64
 
+static struct err *fan_open(struct bench *b, struct fan *fan, struct watcher *w, struct fiber **f,
+			    int n)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const struct http_client_opts o = { .address = arena_fmt(a, "127.0.0.1:%d", b->port),
+					    .tls = b->tls };
+
+	for (int i = 0; i < n; i++) {
+		w[i] = (struct watcher){ fan, http_client_new(&o), false };
+		f[i] = fiber_spawn(fiber_loop(), "watcher", watch_run, &w[i]);
+		/* not all at once: the server's backlog is shorter */
+		while (i >= OPENING_MAX && !w[i - OPENING_MAX].opened && !fan->ended)
+			TRY(waitq_wait(&fan->wake));
+	}
+	for (int i = 0; i < n; i++)
+		while (!w[i].opened && !fan->ended)
+			TRY(waitq_wait(&fan->wake));
+	return NULL;
+}
+
+static struct err *fan_ended(struct fan *fan, int n)
+{
+	struct err *e = fan->error;
+
+	if (!fan->ended)
+		return NULL;
+	fan->error = NULL;
+	if (!e)
+		e = err_new(ERR_UNKNOWN, "the server ended it");
+	return err_wrap(e, "%d of %d watches ended early", fan->ended, n);
+}
+
 /* CPU beyond that of the same writes unwatched, per delivered event, with n watchers. */
 static struct err *fan_out(struct bench *b, int n, int ops, double plain_us, double *ret_us)
 {
-	struct http_client_opts o = { .address = STR_EMPTY, .tls = b->tls };
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct watcher *w = arena_array(a, (size_t)n, sizeof(*w));
 	struct fiber **f = arena_array(a, (size_t)n, sizeof(struct fiber *));
-	bool *opened = arena_array(a, (size_t)n, sizeof(*opened));
-	struct waitq wake;
+	struct fan fan = { .events = 0 };
 	struct result r;
-	long events = 0;
-	int ended = 0;
 	double cpu;
 
-	o.address = arena_fmt(a, "127.0.0.1:%d", b->port);
-	waitq_init(&wake);
+	waitq_init(&fan.wake);
 	TRY(load(b, 1, 1, 201, op_namespace, &r));
-	for (int i = 0; i < n; i++) {
-		w[i] = (struct watcher){
-			b, http_client_new(&o), &events, &wake, &opened[i], &ended
-		};
-		f[i] = fiber_spawn(fiber_loop(), "watcher", watch_run, &w[i]);
-		/* not all at once: the server's backlog is shorter */
-		while (i >= OPENING_MAX && !opened[i - OPENING_MAX] &&
-		       !fiber_done(f[i - OPENING_MAX]))
-			TRY(waitq_wait(&wake));
-	}
-	for (int i = 0; i < n; i++) {
-		while (!opened[i] && !fiber_done(f[i]))
-			TRY(waitq_wait(&wake));
-		if (!opened[i])
-			return err_new(ERR_UNKNOWN, "watch %d of %d was not opened", i, n);
-	}
-	events = 0;
+	TRY(fan_open(b, &fan, w, f, n));
+	fan.events = 0;
 	cpu = cpu_us(process_pid(b->proc));
-	TRY(load(b, ops, CLIENTS, 201, op_create_watched, &r));
-	while (events < (long)ops * n && !ended)
-		TRY(waitq_wait(&wake));
-	if (ended)
-		return err_new(ERR_UNKNOWN, "%d of %d watches ended early", ended, n);
+	if (!fan.ended)
+		TRY(load(b, ops, CLIENTS, 201, op_create_watched, &r));
+	while (fan.events < (long)ops * n && !fan.ended)
+		TRY(waitq_wait(&fan.wake));
 	*ret_us = (cpu_us(process_pid(b->proc)) - cpu - plain_us * ops) / ((double)ops * n);
+	TRY(fan_ended(&fan, n));
 	for (int i = 0; i < n; i++) {
 		fiber_cancel(f[i]);
 		err_ignore(fiber_join(f[i]), "it was cancelled");
 		fiber_unref(f[i]);
 		http_client_free(w[i].client);
 	}
+	err_ignore(fan.error, "it was cancelled");
 	return NULL;
 }
 
