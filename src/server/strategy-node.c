@@ -14,6 +14,7 @@
 #include "server/table.h"
 #include "server/valid.h"
 #include "server/warn.h"
+#include "server/write.h"
 #include "json/json.h"
 
 #define ROLE_LABEL "node-role.kubernetes.io/"
@@ -198,12 +199,41 @@ static void node_cell(struct arena *a, const struct json *obj, struct str column
 	}
 }
 
+/*
+ * A copy without what only says that somebody is alive: the conditions' lastHeartbeatTime, and
+ * annotations named heartbeat under any prefix, as agents on nodes keep them.
+ */
+static struct json *node_without_heartbeats(struct arena *a, const struct json *node)
+{
+	struct json *ret = json_copy(a, node), *meta = json_get(ret, "metadata");
+	struct json *annotations = json_get(meta, "annotations");
+
+	json_delz(meta, "managedFields");
+	json_delz(meta, "resourceVersion");
+	json_for_each(it, json_at(ret, "status.conditions")) json_delz(it.val, "lastHeartbeatTime");
+	json_for_each(it, meta_annotations(node))
+	{
+		if (str_has_suffix(it.key, STR("/heartbeat")))
+			json_del(annotations, it.key);
+	}
+	return ret;
+}
+
+static struct err *node_commit(struct api_request *rq, struct write *w, struct json *obj,
+			       const struct json *old)
+{
+	w->lazy = old && json_equal(node_without_heartbeats(rq->arena, obj),
+				    node_without_heartbeats(rq->arena, old));
+	return NULL;
+}
+
 const struct strategy node_strategy = {
 	.keeps_status = true,
 	.set_defaults = node_defaults,
 	.validate = node_validate,
 	.validate_update = node_validate_update,
 	.warn = node_warn,
+	.commit = node_commit,
 	.cell = node_cell,
 };
 

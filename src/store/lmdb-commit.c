@@ -414,12 +414,15 @@ static int64_t idle_look_ns(const struct lmdb *m)
 static void commit_idle(struct lmdb *m, struct list *none)
 {
 	int64_t now = mono_now().ns;
-	bool old = history_is_old(m);
+	bool old;
 
 	m->idle_due.ns = now + idle_look_ns(m);
-	if (!old && !m->n_lazy)
+	/* One transaction for what waits and what is old: a small box is hardly ever without both.
+	 */
+	if (m->n_lazy && now < m->lazy_due.ns && !m->stop)
 		return;
-	if (!old && now < m->lazy_due.ns && !m->stop)
+	old = history_is_old(m);
+	if (!old && !m->n_lazy)
 		return;
 	if (commit_list(m, none, old))
 		m->lazy_due.ns = now + LAZY_RETRY_NS;

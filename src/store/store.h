@@ -108,7 +108,7 @@ MUST_USE SUSPENDS struct err *store_commit(struct store *s, struct store_op *ops
  */
 MUST_USE SUSPENDS struct err *store_commit_lazy(struct store *s, struct store_op *ops, size_t n,
 						struct rev *ret_rev, size_t *ret_failed);
-#define STORE_LAZY_MS (60 * 1000)
+#define STORE_LAZY_MS (90 * 1000)
 /* The latest committed revision that anything here has shown. Begins at 1. */
 struct rev store_rev(const struct store *s);
 /* Watches and lists may ask for this one and any later. */

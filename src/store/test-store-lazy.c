@@ -221,6 +221,35 @@ FIBER_TEST(history_goes_while_nothing_happens)
 	return NULL;
 }
 
+/* What is too old goes with what waits, not in a transaction of its own. */
+FIBER_TEST(history_goes_with_lazy_commits)
+{
+	struct store *s = open_fresh();
+	struct mono began;
+	uint64_t before, oldest;
+
+	store_close(s);
+	assert_no_err(store_open(
+		fiber_loop(),
+		&(struct store_opts){
+			.path = dir, .map_size = 1u << 28, .history_ms = 500, .lazy = true },
+		&s));
+	for (int i = 1; i < 10; i++)
+		put(s, "pods", "p", i, false);
+	put(s, "leases", "a", 1, true);
+	oldest = store_oldest_rev(s).n;
+	before = syncs(s);
+	began = mono_now();
+	while (mono_ms_since(began) < 1500) {
+		assert_int_equal(syncs(s), before);
+		TRY(fiber_sleep_ms(50));
+	}
+	put(s, "pods", "p", 10, false);
+	assert_true(store_oldest_rev(s).n > oldest);
+	done(s);
+	return NULL;
+}
+
 FIBER_TEST(too_many_are_written)
 {
 	struct store *s = open_fresh();
@@ -299,5 +328,5 @@ TEST(no_revision_is_given_twice)
 }
 
 TEST_MAIN(T(reads_see_it_and_nothing_is_written), T(any_other_commit_writes_it),
-	  T(watches_see_each_once), T(history_goes_while_nothing_happens), T(too_many_are_written),
-	  T(no_revision_is_given_twice))
+	  T(watches_see_each_once), T(history_goes_while_nothing_happens),
+	  T(history_goes_with_lazy_commits), T(too_many_are_written), T(no_revision_is_given_twice))

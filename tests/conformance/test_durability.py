@@ -252,6 +252,43 @@ def test_kill_and_restart(fresh):
     assert fresh.ok("POST", cms("default"), CM)["metadata"]["resourceVersion"] > str(rv)
 
 
+def syncs(s):
+    return int(next(l.split()[1] for l in s.get("/metrics").body.decode().splitlines()
+                    if l.startswith("isoplane_store_syncs_total ")))
+
+
+def test_heartbeats_are_not_written_at_once(fresh):
+    """A node's agents say every minute that they are alive; that alone wears out no flash."""
+    path = "/api/v1/nodes/beats"
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
+             "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    fresh.ok("POST", "/api/v1/nodes", {"metadata": {"name": "beats"}})
+
+    def conditions(beat, **other):
+        patch = {"status": {"conditions": [{**ready, "lastHeartbeatTime": beat, **other}]}}
+        return fresh.patch(path + "/status", patch)
+
+    def annotation(key, value):
+        return fresh.patch(path, {"metadata": {"annotations": {key: value}}})
+
+    def written(write):
+        before = syncs(fresh)
+        rv = write().json["metadata"]["resourceVersion"]
+        assert fresh.ok("GET", path)["metadata"]["resourceVersion"] == rv
+        return syncs(fresh) > before
+
+    conditions("2026-01-01T00:00:00Z")
+    annotation("agent.example/heartbeat", "0")
+    for lazy in (lambda t: conditions(f"2026-01-01T00:{t % 60:02}:01Z"),
+                 lambda t: annotation("agent.example/heartbeat", str(t))):
+        deadline, t = time.monotonic() + 20, 1
+        while written(lambda: lazy(t)):  # the server's own controllers write, too, at first
+            assert time.monotonic() < deadline
+            t += 1
+    assert written(lambda: annotation("agent.example/heart", "1"))
+    assert written(lambda: conditions("2026-01-01T01:00:00Z", status="False"))
+
+
 def test_expired():
     s = Server("--history", "1")
     try:
