@@ -118,9 +118,10 @@ void http_observe(struct http_exchange *x, struct http_observer *o);
 struct http_push {
 	void (*writable)(struct http_push *p); /* queued bytes fell below half of the limit */
 	void (*closed)(struct http_push *p);
+	size_t limit; /* bytes; http_respond_push's, and may change */
 	/* private */
 	struct http_exchange *x;
-	size_t limit, queued;
+	size_t queued;
 };
 
 void http_respond_push(struct http_exchange *x, int status, const char *content_type,

@@ -35,10 +35,10 @@ _Static_assert(sizeof(kind_names) / sizeof(kind_names[0]) == FLOW_KINDS_N_, "one
 struct flow_user {
 	struct str name; /* the map's */
 	unsigned executing[FLOW_KINDS_N_];
-	struct list waiting; /* struct waiter */
-	size_t n_waiting;
-	struct list link; /* flow->backlog while something waits */
-	uint64_t turn;    /* the last one it had something in */
+	struct list waiting;     /* struct waiter */
+	size_t n_waiting, n_new; /* n_new: without those between two parts of an answer */
+	struct list link;        /* flow->backlog while something waits */
+	uint64_t turn;           /* the last one it had something in */
 };
 
 /* On the stack of the fiber that waits. */
@@ -46,14 +46,14 @@ struct waiter {
 	struct list link;
 	struct waitq wake;
 	enum flow_kind kind;
-	bool admitted;
+	bool admitted, is_new;
 };
 
 struct flow {
 	struct apiserver *server;
 	struct map users;
 	struct list backlog;
-	size_t n_waiting, n_backlog;
+	size_t n_waiting, n_new, n_backlog;
 	unsigned limit[FLOW_KINDS_N_], executing[FLOW_KINDS_N_];
 	/* the highest of this second and of the one before */
 	unsigned peak[FLOW_KINDS_N_], last_peak[FLOW_KINDS_N_];
@@ -165,6 +165,10 @@ static void flow_admit(struct flow *f, struct flow_user *u, enum flow_kind kind)
 static void waiter_unlink(struct flow *f, struct flow_user *u, struct waiter *w)
 {
 	list_unlink(&w->link);
+	if (w->is_new) {
+		u->n_new--;
+		f->n_new--;
+	}
 	f->n_waiting--;
 	if (--u->n_waiting == 0) {
 		list_unlink(&u->link);
@@ -223,41 +227,50 @@ static struct err *flow_reject(struct api_request *rq, struct flow *f, enum flow
 	return NULL;
 }
 
-static struct err *flow_wait(struct api_request *rq, struct flow *f, struct flow_user *u,
-			     enum flow_kind kind, bool *ret_admitted)
+/* In the queue of its user until it is admitted; *ret_admitted false: the time is over. */
+static struct err *flow_wait(struct flow *f, struct flow_user *u, struct waiter *w, int64_t ms,
+			     bool *ret_admitted)
 {
-	struct waiter w = { .kind = kind };
 	struct err *e;
 	bool woken = false;
 
-	if (u->n_waiting >= QUEUE_PER_USER || f->n_waiting >= QUEUE_TOTAL) {
-		*ret_admitted = false;
-		flow_user_maybe_forget(f, u);
-		return flow_reject(rq, f, kind);
-	}
-	waitq_init(&w.wake);
+	waitq_init(&w->wake);
 	if (!u->n_waiting++) {
 		list_push_back(&f->backlog, &u->link);
 		f->n_backlog++;
 	}
-	list_push_back(&u->waiting, &w.link);
+	list_push_back(&u->waiting, &w->link);
 	f->n_waiting++;
-	f->n_queued++;
 	flow_turn_begin(f);
-	e = waitq_wait_ms(&w.wake, WAIT_MS, &woken);
-	*ret_admitted = w.admitted;
-	if (w.admitted) {
+	e = ms ? waitq_wait_ms(&w->wake, ms, &woken) : waitq_wait(&w->wake);
+	*ret_admitted = w->admitted;
+	if (w->admitted) {
 		/* it runs, and finds out by itself that nobody waits for it */
 		err_ignore(e, "the next wait tells again");
 		return NULL;
 	}
-	waiter_unlink(f, u, &w);
-	if (e) {
-		flow_user_maybe_forget(f, u);
-		return e;
+	waiter_unlink(f, u, w);
+	return e;
+}
+
+/* A new request's way. */
+static struct err *flow_queue(struct api_request *rq, struct flow *f, struct flow_user *u,
+			      enum flow_kind kind, bool *ret_admitted)
+{
+	struct waiter w = { .kind = kind, .is_new = true };
+	struct err *e = NULL;
+
+	*ret_admitted = false;
+	if (u->n_new < QUEUE_PER_USER && f->n_new < QUEUE_TOTAL) {
+		u->n_new++;
+		f->n_new++;
+		f->n_queued++;
+		e = flow_wait(f, u, &w, WAIT_MS, ret_admitted);
 	}
-	e = flow_reject(rq, f, kind);
-	flow_user_maybe_forget(f, u);
+	if (!e && !*ret_admitted)
+		e = flow_reject(rq, f, kind);
+	if (!*ret_admitted)
+		flow_user_maybe_forget(f, u);
 	return e;
 }
 
@@ -293,42 +306,100 @@ static enum flow_kind flow_kind_of(const struct api_request *rq)
 		       : FLOW_MUTATING;
 }
 
-struct err *flow_enter(struct api_request *rq, struct flow_ticket *t, bool *ret_admitted)
+static bool flow_may_run(struct flow *f, struct flow_user *u, enum flow_kind kind)
+{
+	return !u->n_waiting && flow_has_room(f, u, kind) && flow_turn_allows(f, u);
+}
+
+static void ticket_take(struct flow_ticket *t, struct flow_user *u)
+{
+	t->user = u;
+	t->counted = true;
+	t->resting = false;
+}
+
+static struct err *flow_enter_limited(struct api_request *rq, struct flow_ticket *t,
+				      bool *ret_admitted)
 {
 	struct flow *f = rq->server->flow;
-	struct flow_user *u;
+	struct flow_user *u = flow_user_get(f, rq->user.name);
 
-	*t = (struct flow_ticket){ .kind = flow_kind_of(rq) };
-	*ret_admitted = true;
-	if (flow_is_exempt(rq)) {
-		t->counted = !flow_is_long_running(rq);
-		if (t->counted)
-			flow_count(f, t->kind, 1);
-		return NULL;
-	}
-	u = flow_user_get(f, rq->user.name);
-	if (!u->n_waiting && flow_has_room(f, u, t->kind) && flow_turn_allows(f, u))
+	if (flow_may_run(f, u, t->kind))
 		flow_admit(f, u, t->kind);
 	else
-		TRY(flow_wait(rq, f, u, t->kind, ret_admitted));
-	if (*ret_admitted) {
-		t->user = u;
-		t->counted = true;
-	}
+		TRY(flow_queue(rq, f, u, t->kind, ret_admitted));
+	if (*ret_admitted)
+		ticket_take(t, u);
 	return NULL;
+}
+
+struct err *flow_enter(struct api_request *rq, struct flow_ticket *t, bool *ret_admitted)
+{
+	*t = (struct flow_ticket){ .kind = flow_kind_of(rq) };
+	*ret_admitted = true;
+	if (!flow_is_exempt(rq))
+		return flow_enter_limited(rq, t, ret_admitted);
+	t->counted = !flow_is_long_running(rq);
+	if (t->counted)
+		flow_count(rq->server->flow, t->kind, 1);
+	return NULL;
+}
+
+struct err *flow_enter_long(struct api_request *rq, struct flow_ticket *t, bool *ret_admitted)
+{
+	*ret_admitted = true;
+	return user_in_group(&rq->user, MASTERS) ? NULL : flow_enter_limited(rq, t, ret_admitted);
+}
+
+struct err *flow_yield(struct api_request *rq)
+{
+	struct flow *f = rq->server->flow;
+	struct flow_ticket *t = rq->ticket;
+	struct waiter w = { 0 };
+	struct flow_user *u;
+	bool admitted;
+
+	if (!t || (!t->user && !t->resting) || (t->user && flow_turn_allows(f, t->user)))
+		return NULL;
+	flow_rest(rq);
+	u = flow_user_get(f, rq->user.name);
+	w.kind = t->kind;
+	if (flow_may_run(f, u, t->kind)) {
+		flow_admit(f, u, t->kind);
+	} else {
+		struct err *e = flow_wait(f, u, &w, 0, &admitted);
+
+		if (e) {
+			flow_user_maybe_forget(f, u);
+			return e;
+		}
+	}
+	ticket_take(t, u);
+	return NULL;
+}
+
+void flow_rest(struct api_request *rq)
+{
+	struct flow_ticket *t = rq->ticket;
+
+	if (!t || !t->user)
+		return;
+	flow_leave(rq->server, t);
+	t->resting = true;
 }
 
 void flow_leave(struct apiserver *s, struct flow_ticket *t)
 {
 	struct flow *f = s->flow;
+	const enum flow_kind kind = t->kind;
 
 	if (t->counted)
-		flow_count(f, t->kind, -1);
+		flow_count(f, kind, -1);
 	if (t->user) {
-		t->user->executing[t->kind]--;
+		t->user->executing[kind]--;
 		flow_user_maybe_forget(f, t->user);
 	}
-	*t = (struct flow_ticket){ .user = NULL };
+	*t = (struct flow_ticket){ .kind = kind };
 	if (f->n_waiting && !f->turn_open && !timer_running(&f->dispatch))
 		timer_start(s->loop, &f->dispatch, 0);
 }

@@ -10,8 +10,9 @@
  *                    | queue full, or 15 s passed -> 429
  *
  * The budget is about the one thread: after a few milliseconds of a loop turn, a user that had
- * something in it waits for the next, and the others' connections are looked at before. Exempt are
- * system:masters, health checks and what runs long (watches, streams).
+ * something in it waits for the next, and the others' connections are looked at before. What takes
+ * long to answer comes by again between its parts. Exempt are system:masters, health checks and
+ * what runs long (streams, and watches once their initial state is sent).
  */
 
 #include "base/base.h"
@@ -28,7 +29,7 @@ enum flow_kind { FLOW_READ_ONLY, FLOW_MUTATING, FLOW_KINDS_N_ };
 struct flow_ticket {
 	struct flow_user *user; /* NULL: exempt */
 	enum flow_kind kind;
-	bool counted;
+	bool counted, resting;
 };
 
 struct flow *flow_new(struct apiserver *s);
@@ -37,6 +38,13 @@ struct flow *flow_free(struct flow *f);
 /* False in *ret_admitted: it has been answered with 429. Each admitted one leaves. */
 MUST_USE SUSPENDS struct err *flow_enter(struct api_request *rq, struct flow_ticket *t,
 					 bool *ret_admitted);
+/* For one that runs long and begins with work. Takes a ticket that flow_enter left exempt. */
+MUST_USE SUSPENDS struct err *flow_enter_long(struct api_request *rq, struct flow_ticket *t,
+					      bool *ret_admitted);
+/* Between the parts of a long answer: others go first when it is their turn. Never refused. */
+MUST_USE SUSPENDS struct err *flow_yield(struct api_request *rq);
+/* While the client has to do something (read): the place is another's until flow_yield. */
+void flow_rest(struct api_request *rq);
 /* May come early: what another server does with a request is not our load. Again is nothing. */
 void flow_leave(struct apiserver *s, struct flow_ticket *t);
 

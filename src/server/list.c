@@ -23,6 +23,7 @@
 #include "server/delete-options.h"
 #include "server/engine.h"
 #include "server/errors.h"
+#include "server/flow.h"
 #include "server/object.h"
 #include "server/request.h"
 #include "server/respond.h"
@@ -405,6 +406,7 @@ static struct err *list_stream(struct lister *l, struct store_list_opts *o,
 	TRY(http_body_write(rq->x, buf_str(&head)));
 	TRY(list_send_items(l));
 	do {
+		TRY(flow_yield(rq));
 		o->at = at;
 		o->after_ns = buf_str(&l->last_ns);
 		o->after_name = buf_str(&l->last_name);

@@ -152,11 +152,19 @@ bool watch_out_blob(struct watch_out *o, struct blob *b)
 	return o->is_socket ? socket_queue(o->socket, blob_ref(b)) : http_push_blob(&o->push, b);
 }
 
-size_t watch_out_queued(const struct watch_out *o)
+bool watch_out_is_full(const struct watch_out *o)
 {
 	if (!o->is_socket)
-		return http_push_queued(&o->push);
-	return o->socket ? o->socket->queued : 0;
+		return http_push_queued(&o->push) > o->push.limit;
+	return o->socket && o->socket->queued > o->socket->limit;
+}
+
+void watch_out_set_limit(struct watch_out *o, size_t limit)
+{
+	if (!o->is_socket)
+		o->push.limit = limit;
+	else if (o->socket)
+		o->socket->limit = limit;
 }
 
 void watch_out_end(struct watch_out *o)

@@ -33,6 +33,7 @@ SUSPENDS void watch_out_run_socket(struct watch_out *o, struct err *(*first)(voi
 /* As http_push_write and its likes. */
 bool watch_out_write(struct watch_out *o, struct str copied);
 bool watch_out_blob(struct watch_out *o, struct blob *b);
-size_t watch_out_queued(const struct watch_out *o);
+bool watch_out_is_full(const struct watch_out *o);
+void watch_out_set_limit(struct watch_out *o, size_t limit);
 void watch_out_end(struct watch_out *o);
 void watch_out_abort(struct watch_out *o);

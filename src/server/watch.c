@@ -5,6 +5,9 @@
  *
  *     store event -> selectors, old and new -> encoded once (struct watch_cache) -> watch_out
  *
+ * The initial state is read and sent by pages. It is work as a list is, and has its turns as one
+ * (flow.h); a client that does not read it holds a page and little more.
+ *
  * When a client reads too slowly its queue fills up to WATCH_QUEUE_BYTES; then the watch leaves the
  * store's feed and resumes from the history at the revision it saw last, once the queue has
  * drained. History gone means an ERROR event with 410, as for a client that comes back too late.
@@ -25,6 +28,7 @@
 #include "io/http-server.h"
 #include "server/crd-convert.h"
 #include "server/engine.h"
+#include "server/flow.h"
 #include "server/metrics.h"
 #include "server/object.h"
 #include "server/request.h"
@@ -36,6 +40,10 @@
 
 #define WATCH_QUEUE_BYTES (1024 * 1024)
 #define WATCH_PAGE        500
+#define WATCH_PAGE_BYTES  (128 * 1024)
+#define WATCH_LAG         2000 /* revisions: the past has its price, so take more of it at once */
+#define WATCH_LAG_PAGES   16
+#define WATCH_FIRST_BYTES (256 * 1024) /* WATCH_QUEUE_BYTES, of the initial state */
 #define WATCH_BOOKMARK_MS 60000
 #define WATCH_MIN_S       1800
 #define WATCH_MAX_PENDING 1000
@@ -316,7 +324,7 @@ static void pending_clear(struct watcher *w)
 
 static struct err *watch_room(struct watcher *w)
 {
-	while (!w->closed && watch_out_queued(&w->out) > WATCH_QUEUE_BYTES)
+	while (!w->closed && watch_out_is_full(&w->out))
 		TRY(waitq_wait(&w->drained));
 	return NULL;
 }
@@ -567,6 +575,7 @@ static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 /* the initial state */
 struct page {
 	struct watcher *w;
+	struct api_request *rq;
 	const struct obj *objs[WATCH_PAGE];
 	size_t n;
 	struct buf last_ns, last_name;
@@ -591,6 +600,15 @@ static void page_free(struct page *p)
 	free(p);
 }
 
+static struct err *page_room(struct page *p)
+{
+	if (!watch_out_is_full(&p->w->out))
+		return NULL;
+	flow_rest(p->rq);
+	TRY(watch_room(p->w));
+	return flow_yield(p->rq);
+}
+
 static struct err *page_send(struct page *p)
 {
 	struct watcher *w = p->w;
@@ -598,7 +616,7 @@ static struct err *page_send(struct page *p)
 	if (w->form != OUTPUT_METADATA)
 		TRY(crd_convert_objs(w->server, w->res, w->v, p->objs, p->n));
 	for (size_t i = 0; i < p->n; i++) {
-		TRY(watch_room(w));
+		TRY(page_room(p));
 		if (w->closed || w->ending)
 			break;
 		watch_send(w, WATCH_ADDED, p->objs[i], p->objs[i]->rev);
@@ -619,28 +637,37 @@ static struct err *watch_initial_pages(struct watcher *w, struct page *p)
 {
 	struct store_list_opts o = { .resource = w->res->store_name,
 				     .ns = w->ns,
-				     .limit = WATCH_PAGE };
+				     .limit = WATCH_PAGE,
+				     .bytes = WATCH_PAGE_BYTES,
+				     .labels = w->labels,
+				     .fields = w->fields };
 	struct store_list_result r = { .more = true };
 
 	while (r.more && !w->closed && !w->ending) {
+		TRY(flow_yield(p->rq));
 		TRY(store_list(w->server->store, &o, page_add, p, &r));
 		w->seen = r.rev;
 		TRY(page_send(p));
 		o.at = r.rev;
 		o.after_ns = buf_str(&p->last_ns);
 		o.after_name = buf_str(&p->last_name);
+		if (store_rev(w->server->store).n - r.rev.n > WATCH_LAG)
+			o.bytes = WATCH_LAG_PAGES * WATCH_PAGE_BYTES;
 	}
 	return NULL;
 }
 
-static struct err *watch_initial(struct watcher *w)
+static struct err *watch_initial(struct watcher *w, struct api_request *rq)
 {
 	struct page *p = mem_new(struct page);
 	struct err *e;
 
 	p->w = w;
+	p->rq = rq;
 	e = watch_initial_pages(w, p);
 	page_free(p);
+	flow_leave(rq->server, rq->ticket);
+	watch_out_set_limit(&w->out, WATCH_QUEUE_BYTES);
 	return e;
 }
 
@@ -697,7 +724,7 @@ static struct err *watch_start(void *arg)
 	if (initial && rq->opt.rv)
 		e = engine_wait_rv(rq, rq->opt.rv);
 	if (!e && initial)
-		e = watch_initial(w);
+		e = watch_initial(w, rq);
 	else if (!rq->opt.rv)
 		w->seen = store_rev(rq->server->store);
 	watch_begin(w, initial, true, e);
@@ -707,14 +734,22 @@ static struct err *watch_start(void *arg)
 struct err *serve_watch(struct api_request *rq)
 {
 	struct watch_start start = { .rq = rq };
+	size_t limit = WATCH_QUEUE_BYTES;
+	bool admitted = true;
 	struct err *e;
 
+	if (watch_wants_initial(rq)) {
+		limit = WATCH_FIRST_BYTES;
+		TRY(flow_enter_long(rq, rq->ticket, &admitted));
+	}
+	if (!admitted)
+		return NULL;
 	TRY(watch_new(rq, &start.w));
 	if (!watch_out_wants_socket(rq)) {
-		watch_out_respond(&start.w->out, rq->x, WATCH_QUEUE_BYTES);
+		watch_out_respond(&start.w->out, rq->x, limit);
 		return watch_start(&start);
 	}
-	e = watch_out_accept(&start.w->out, rq, WATCH_QUEUE_BYTES);
+	e = watch_out_accept(&start.w->out, rq, limit);
 	if (e) {
 		watch_free(start.w);
 		return e;

@@ -116,6 +116,50 @@ def test_lists_of_one_do_not_delay_another(small):
     assert len(hogged) >= 16
 
 
+def test_watches_nobody_reads_cost_little(small):
+    """What a watch begins with is read by pages, in turns, as far as the client follows."""
+    for i in range(40):
+        small.request("POST", CMS, cm(f"large-{i:02}", 200000))
+    before = rss(small)
+    watches = []
+    for _ in range(150):
+        c = small.connect(timeout=60)
+        c.connect()
+        c.putrequest("GET", CMS + "?watch=1")
+        c.putheader("Impersonate-User", "alice")
+        watches.append(c)
+    for c in watches:
+        c.endheaders()
+    for _ in range(10):
+        start = time.monotonic()
+        assert small.request("GET", CMS + "/large-00", user="bob").status == 200
+        assert time.monotonic() - start < 5
+    answers = [c.getresponse() for c in watches]
+    assert {a.status for a in answers} == {200}
+    assert rss(small) - before < 150 << 20  # all of it would be 1.2 GB
+    for a in (answers[0], answers[-1]):
+        names = []
+        while "large-39" not in names:
+            e = json.loads(a.readline())
+            assert e["type"] == "ADDED"
+            names.append(e["object"]["metadata"]["name"])
+        assert [n for n in names if n.startswith("large")] == [f"large-{i:02}" for i in range(40)]
+        assert names == sorted(names)
+    small.ok("POST", CMS, cm("late"))
+    for a in (answers[0], answers[-1]):
+        while (name := json.loads(a.readline())["object"]["metadata"]["name"]) != "late":
+            assert not name.startswith("large")
+    for c in watches:
+        c.close()
+
+
+def rss(server):
+    for line in open(f"/proc/{server.proc.pid}/status", encoding="ascii"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("no VmRSS")
+
+
 def series(server):
     r = server.get("/metrics")
     assert r.status == 200
