@@ -43,6 +43,7 @@
  * costs more than copying the list. Every few seconds what is too much goes back.
  */
 #define HEAP_KEPT    (32 << 20)
+#define HEAP_MMAP    (4 << 20) /* what is mapped apart: larger than any object or body */
 #define HEAP_TRIM_MS 5000
 
 static const char usage[] =
@@ -462,6 +463,7 @@ int apiserver_main(int argc, char **argv)
 	log_init("apiserver", f.debug ? LOG_DEBUG : LOG_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+	mallopt(M_MMAP_THRESHOLD, HEAP_MMAP);
 	e = fiber_main(run_main, &f);
 	if (!e)
 		_exit(0);
