@@ -29,7 +29,8 @@
 #include "json/json.h"
 
 #define NODE_QEMU         "/usr/bin/qemu-system-x86_64"
-#define NODE_HEARTBEAT_MS 60000
+#define NODE_HEARTBEAT_MS 90000 /* at least; virt-controller waits 5 minutes for one */
+#define NODE_SPREAD_MS    60000
 #define NODE_RETRY_MS     1000
 #define NODE_PROBE_MS     20000
 
@@ -207,7 +208,7 @@ struct err *node_run(void *arg)
 		if (!e) {
 			labelled = true;
 			TRY(fiber_sleep_ms(NODE_HEARTBEAT_MS +
-					   (int64_t)rand_below(NODE_HEARTBEAT_MS)));
+					   (int64_t)rand_below(NODE_SPREAD_MS)));
 			continue;
 		}
 		err_log(NULL, LOG_WARN, "heartbeat not written, trying again", e);
