@@ -15,7 +15,12 @@
 #define VALGRIND_STACK_DEREGISTER(id)   (void)(id)
 #endif
 
-#define MAX_SPARE_STACKS 16
+/*
+ * A crowd of requests takes its stacks from the spare ones, for mapping and faulting in a stack
+ * costs as much as a small request. What was not taken while SPARE_PERIOD came back goes.
+ */
+#define MAX_SPARE_STACKS 256
+#define SPARE_PERIOD     256
 
 /* | guard page | FIBER_STACK_SIZE, whose last bytes are this | */
 struct fiber_stack {
@@ -26,6 +31,8 @@ struct fiber_stack {
 
 static _Thread_local struct fiber_stack *spare_stacks;
 static _Thread_local unsigned n_spare_stacks;
+static _Thread_local unsigned n_untouched_stacks; /* the fewest spare ones in this period */
+static _Thread_local unsigned n_puts;
 
 /* the switch */
 
@@ -151,17 +158,32 @@ static size_t page_size(void)
 	return size;
 }
 
-struct fiber_stack *fiber_stack_get(void)
+static void stack_unmap(struct fiber_stack *s)
+{
+	VALGRIND_STACK_DEREGISTER(s->valgrind_id);
+	munmap(s->base, page_size() + FIBER_STACK_SIZE);
+}
+
+static struct fiber_stack *spare_pop(void)
 {
 	struct fiber_stack *s = spare_stacks;
-	size_t guard = page_size();
-	char *base;
 
 	if (s) {
 		spare_stacks = s->next;
 		n_spare_stacks--;
-		return s;
 	}
+	return s;
+}
+
+struct fiber_stack *fiber_stack_get(void)
+{
+	struct fiber_stack *s = spare_pop();
+	size_t guard = page_size();
+	char *base;
+
+	n_untouched_stacks = MIN(n_untouched_stacks, n_spare_stacks);
+	if (s)
+		return s;
 	base = mmap(NULL, guard + FIBER_STACK_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	ASSERT(base != MAP_FAILED);
@@ -175,25 +197,27 @@ struct fiber_stack *fiber_stack_get(void)
 void fiber_stack_put(struct fiber_stack *s)
 {
 	if (n_spare_stacks >= MAX_SPARE_STACKS) {
-		VALGRIND_STACK_DEREGISTER(s->valgrind_id);
-		munmap(s->base, page_size() + FIBER_STACK_SIZE);
-		return;
+		stack_unmap(s);
+	} else {
+		s->next = spare_stacks;
+		spare_stacks = s;
+		n_spare_stacks++;
 	}
-	s->next = spare_stacks;
-	spare_stacks = s;
-	n_spare_stacks++;
+	if (++n_puts < SPARE_PERIOD)
+		return;
+	while (n_untouched_stacks) {
+		stack_unmap(spare_pop());
+		n_untouched_stacks--;
+	}
+	n_untouched_stacks = n_spare_stacks;
+	n_puts = 0;
 }
 
 void fiber_stack_trim(void)
 {
-	while (spare_stacks) {
-		struct fiber_stack *s = spare_stacks;
-
-		spare_stacks = s->next;
-		n_spare_stacks--;
-		VALGRIND_STACK_DEREGISTER(s->valgrind_id);
-		munmap(s->base, page_size() + FIBER_STACK_SIZE);
-	}
+	while (spare_stacks)
+		stack_unmap(spare_pop());
+	n_untouched_stacks = 0;
 }
 
 const char *fiber_stack_bottom(const struct fiber_stack *s)

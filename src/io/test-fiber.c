@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/fiber.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -283,6 +285,53 @@ FIBER_TEST(many_fibers)
 	return NULL;
 }
 
+/* Each stack has one. */
+static int guard_pages(void)
+{
+	const unsigned long page = (unsigned long)sysconf(_SC_PAGESIZE);
+	FILE *f = fopen("/proc/self/maps", "re");
+	unsigned long from, to;
+	char line[512], perms[5];
+	int n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += sscanf(line, "%lx-%lx %4s", &from, &to, perms) == 3 && to - from == page &&
+		     strcmp(perms, "---p") == 0;
+	fclose(f);
+	return n;
+}
+
+static struct err *passes(void *arg)
+{
+	return fiber_yield();
+}
+
+static struct err *crowd(int n)
+{
+	struct fiber_group *g = fiber_group_new();
+
+	for (int i = 0; i < n; i++)
+		fiber_group_add(g, "one of many", passes, NULL);
+	return fiber_group_join(g);
+}
+
+FIBER_TEST(stacks_are_kept_while_a_crowd_takes_them)
+{
+	int before = guard_pages(), many;
+
+	for (int i = 0; i < 4; i++)
+		TRY(crowd(200));
+	many = guard_pages() - before;
+	assert_true(many > 150);
+	TRY(crowd(200));
+	assert_int_equal(guard_pages() - before, many);
+	for (int i = 0; i < 300; i++)
+		TRY(crowd(2));
+	assert_true(guard_pages() - before < 20);
+	return NULL;
+}
+
 static struct err *leaves_others(void *arg)
 {
 	fiber_unref(fiber_spawn(fiber_loop(), "left", sleeps_long, NULL));
@@ -303,4 +352,4 @@ TEST_MAIN(T(spawned_runs_later), T(join_returns_the_error_once), T(waitq_wakes_i
 	  T(deadlines), T(limited_wait), T(masked_waits_run_on), T(group_joins_all),
 	  T(group_error_cancels_the_rest), T(canceled_parent_waits_for_its_children),
 	  T(children_inherit_the_deadline), T(waits_for_descriptors), T(many_fibers),
-	  T(main_stops_what_is_left))
+	  T(stacks_are_kept_while_a_crowd_takes_them), T(main_stops_what_is_left))
