@@ -408,24 +408,32 @@ static void watch_progress(struct store_watch *sw, struct rev rev)
 		w->seen = rev;
 }
 
-static void watch_feed(struct watcher *w)
+static void watch_failed(struct store_watch *sw, struct err *e)
 {
-	struct err *e;
+	struct watcher *w = container_of(sw, struct watcher, watch);
 	struct rev oldest = store_oldest_rev(w->server->store);
 
-	w->paused = false;
-	w->watch.event = watch_event;
-	w->watch.progress = watch_progress;
-	e = store_watch_start(w->server->store, &w->watch, w->res->store_name, w->ns, w->name,
-			      w->seen);
-	if (!e) {
-		w->feeding = true;
-		return;
-	}
+	w->feeding = false;
 	if (err_is(e, ERR_EXPIRED))
 		e = err_remsg(e, "too old resource version: %llu (%llu)",
 			      (unsigned long long)w->seen.n, (unsigned long long)oldest.n);
 	watch_send_error(w, e);
+}
+
+static void watch_feed(struct watcher *w)
+{
+	struct err *e;
+
+	w->paused = false;
+	w->watch.event = watch_event;
+	w->watch.progress = watch_progress;
+	w->watch.failed = watch_failed;
+	e = store_watch_start(w->server->store, &w->watch, w->res->store_name, w->ns, w->name,
+			      w->seen);
+	if (e)
+		watch_failed(&w->watch, e);
+	else
+		w->feeding = true;
 }
 
 /* life */

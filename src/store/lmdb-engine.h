@@ -140,7 +140,12 @@ struct err *lmdb_get(struct store *s, const struct store_key *key, const struct 
 struct err *lmdb_list(struct store *s, const struct store_list_opts *opts,
 		      bool (*fn)(const struct obj *o, void *ctx), void *ctx,
 		      struct store_list_result *ret);
-struct err *lmdb_history(struct store *s, struct str resource, struct rev from, struct rev to,
+MUST_USE struct err *lmdb_bad_record(const struct lmdb *m);
+/* A value of objects; false: it is none. */
+bool lmdb_value_split(MDB_val val, struct rev *ret_rev, struct str *ret_bytes);
+
+/* lmdb-history.c */
+struct err *lmdb_history(struct store *s, struct store_past *past,
 			 void (*fn)(const struct store_event *ev, void *ctx), void *ctx);
 
 /* lmdb-log.c */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading: one object, lists now and in the past, and the events of the past.
+ * Reading: one object, lists now and in the past.
  *
  * The past is today with the log undone. For a list at revision R, the first change of a key after
  * R tells what was there at R; those keys form an overlay that is merged with the table:
@@ -20,12 +20,12 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-static struct err *bad_record(const struct lmdb *m)
+struct err *lmdb_bad_record(const struct lmdb *m)
 {
 	return lmdb_err(m, MDB_CORRUPTED, "read a record");
 }
 
-static bool value_split(MDB_val val, struct rev *ret_rev, struct str *ret_bytes)
+bool lmdb_value_split(MDB_val val, struct rev *ret_rev, struct str *ret_bytes)
 {
 	if (val.mv_size <= sizeof(ret_rev->n))
 		return false;
@@ -67,7 +67,8 @@ struct err *lmdb_get(struct store *s, const struct store_key *key, const struct 
 		struct rev rev;
 		struct str bytes;
 
-		e = value_split(val, &rev, &bytes) ? obj_decode(bytes, rev, ret) : bad_record(m);
+		e = lmdb_value_split(val, &rev, &bytes) ? obj_decode(bytes, rev, ret)
+							: lmdb_bad_record(m);
 	}
 	lmdb_read_end(m, txn);
 	return e;
@@ -138,7 +139,7 @@ static struct err *overlay_build(struct lmdb *m, MDB_txn *txn, struct rev at, st
 	for (rc = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE); !rc && !e;
 	     rc = mdb_cursor_get(c, &key, &val, MDB_NEXT))
 		if (!overlay_add_record(o, lmdb_str(val), prefix))
-			e = bad_record(m);
+			e = lmdb_bad_record(m);
 	mdb_cursor_close(c);
 	if (!e && rc != MDB_NOTFOUND)
 		e = lmdb_err(m, rc, "read the history");
@@ -215,7 +216,7 @@ static bool lister_next(struct lister *l)
 			l->bytes = e->bytes;
 			return true;
 		}
-		if (!value_split(l->val, &l->rev, &l->bytes)) {
+		if (!lmdb_value_split(l->val, &l->rev, &l->bytes)) {
 			l->rc = MDB_CORRUPTED;
 			return false;
 		}
@@ -379,160 +380,5 @@ struct err *lmdb_list(struct store *s, const struct store_list_opts *opts,
 	lmdb_read_end(m, txn);
 	if (!e)
 		*ret = res;
-	return e;
-}
-
-/* ---- events of the past ---- */
-
-struct replay {
-	struct lmdb *m;
-	MDB_txn *txn;
-	struct arena *a;
-	struct str prefix;
-	struct map after; /* key -> struct overlay_entry: what is there after the record */
-	struct rev to;
-	void (*fn)(const struct store_event *ev, void *ctx);
-	void *ctx;
-};
-
-static struct err *replay_new_bytes(struct replay *r, struct str key, struct str *ret)
-{
-	const struct overlay_entry *later = map_find(&r->after, key);
-	MDB_val k = lmdb_val(key), val;
-	struct rev rev;
-	int rc;
-
-	if (later) {
-		*ret = later->bytes;
-		return NULL;
-	}
-	rc = mdb_get(r->txn, r->m->objects, &k, &val);
-	if (rc || !value_split(val, &rev, ret))
-		return bad_record(r->m);
-	return NULL;
-}
-
-static struct err *replay_event(struct replay *r, const struct log_iter *it, struct rev rev)
-{
-	_cleanup_obj_ const struct obj *obj = NULL, *prev = NULL;
-	struct store_event ev = { .rev = rev, .resource = lmdb_key_resource(it->key) };
-	struct str bytes;
-
-	if (it->prev.p)
-		TRY(obj_decode(it->prev, it->prev_rev, &prev));
-	if (it->put) {
-		TRY(replay_new_bytes(r, it->key, &bytes));
-		if (!bytes.p)
-			return bad_record(r->m);
-		TRY(obj_decode(bytes, rev, &obj));
-	} else {
-		if (!prev)
-			return bad_record(r->m);
-		obj = obj_with_rev(prev, rev);
-	}
-	ev.type = it->put ? STORE_PUT : STORE_DELETE;
-	ev.obj = obj;
-	ev.prev = prev;
-	r->fn(&ev, r->ctx);
-	return NULL;
-}
-
-#define REPLAY_OPS_MAX 4096
-
-/* The operations of one record, last first. */
-static struct err *replay_record(struct replay *r, struct rev rev, struct str record)
-{
-	struct log_iter it, *ops;
-	size_t n = 0;
-
-	if (!log_iter_init(&it, record) || it.left > REPLAY_OPS_MAX)
-		return bad_record(r->m);
-	ops = arena_array(r->a, it.left + 1, sizeof(*ops));
-	while (log_iter_next(&it))
-		if (str_has_prefix(it.key, r->prefix))
-			ops[n++] = it;
-	if (it.left)
-		return bad_record(r->m);
-	while (n--) {
-		struct overlay_entry *e = arena_new_obj(r->a, struct overlay_entry);
-
-		if (rev.n <= r->to.n)
-			TRY(replay_event(r, &ops[n], rev));
-		*e = (struct overlay_entry){ ops[n].key, ops[n].prev, ops[n].prev_rev };
-		map_put(&r->after, ops[n].key, e);
-	}
-	return NULL;
-}
-
-static struct err *replay_run(struct replay *r, struct rev from)
-{
-	struct err *e = NULL;
-	MDB_val key, val;
-	MDB_cursor *c;
-	int rc = mdb_cursor_open(r->txn, r->m->log, &c);
-
-	if (rc)
-		return lmdb_err(r->m, rc, "read the history");
-	for (rc = mdb_cursor_get(c, &key, &val, MDB_LAST); !rc && !e;
-	     rc = mdb_cursor_get(c, &key, &val, MDB_PREV)) {
-		struct rev rev;
-
-		if (key.mv_size != sizeof(rev.n)) {
-			e = bad_record(r->m);
-			break;
-		}
-		memcpy(&rev.n, key.mv_data, sizeof(rev.n));
-		if (rev.n <= from.n) {
-			rc = MDB_NOTFOUND;
-			break;
-		}
-		e = replay_record(r, rev, lmdb_str(val));
-	}
-	mdb_cursor_close(c);
-	if (!e && rc != MDB_NOTFOUND)
-		e = lmdb_err(r->m, rc, "read the history");
-	return e;
-}
-
-/* What is in memory alone comes after anything on the disk. */
-static void replay_recent(struct replay *r, struct str resource, struct rev from,
-			  const struct lmdb_state *state)
-{
-	struct list *at;
-
-	for (at = r->m->recent.prev; at != &r->m->recent; at = at->prev) {
-		const struct recent *rec = list_entry(at, struct recent, link);
-		struct store_event ev = { .type = STORE_PUT,
-					  .rev = rec->rev,
-					  .resource = rec->resource,
-					  .obj = rec->obj,
-					  .prev = rec->prev };
-
-		if (rec->rev.n > state->rev && rec->rev.n > from.n && rec->rev.n <= r->to.n &&
-		    str_eq(rec->resource, resource))
-			r->fn(&ev, r->ctx);
-	}
-}
-
-struct err *lmdb_history(struct store *s, struct str resource, struct rev from, struct rev to,
-			 void (*fn)(const struct store_event *ev, void *ctx), void *ctx)
-{
-	struct lmdb *m = container_of(s, struct lmdb, base);
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct replay r = { .m = m, .a = a, .to = to, .fn = fn, .ctx = ctx };
-	struct lmdb_key prefix;
-	struct lmdb_state state;
-	struct err *e;
-
-	lmdb_key_prefix(&prefix, resource, STR_EMPTY);
-	r.prefix = str_make(prefix.p, prefix.n);
-	TRY(lmdb_read_begin(m, &r.txn, &state));
-	e = from.n < state.compacted ? store_expired(from, (struct rev){ state.compacted }) : NULL;
-	if (!e) {
-		replay_recent(&r, resource, from, &state);
-		e = replay_run(&r, from);
-	}
-	map_fini(&r.after);
-	lmdb_read_end(m, r.txn);
 	return e;
 }

@@ -464,6 +464,8 @@ struct err *store_open(struct loop *l, const struct store_opts *opts, struct sto
 	pthread_condattr_destroy(&attr);
 	m->wake_at = 1;
 	store_init(&m->base, l, &lmdb_ops, (struct rev){ 1 });
+	if (opts->backlog_bytes)
+		m->base.backlog_bytes = opts->backlog_bytes;
 	e = lmdb_open(m);
 	if (e) {
 		lmdb_close(&m->base);

@@ -8,6 +8,15 @@
 #include "io/loop.h"
 #include "store/store.h"
 
+/* Events of the past. */
+struct store_past {
+	struct str resource;
+	struct str ns, name; /* both: of one object; ns alone: of a namespace; as far as it helps */
+	struct rev from, to; /* those with a revision in (from, to] */
+	size_t bytes;        /* enough when they have so many; 0: all */
+	struct rev upto;     /* ret: they are all that there were up to here */
+};
+
 struct store_engine_ops {
 	struct err *(*get)(struct store *s, const struct store_key *key, const struct obj **ret);
 	struct err *(*list)(struct store *s, const struct store_list_opts *opts,
@@ -15,11 +24,8 @@ struct store_engine_ops {
 			    struct store_list_result *ret);
 	struct err *(*commit)(struct store *s, struct store_op *ops, size_t n, bool lazy,
 			      struct rev *ret_rev, size_t *ret_failed); /* SUSPENDS */
-	/*
-	 * Calls fn for the events of a resource with a revision in (from, to], newest first.
-	 * EXPIRED when from is older than the history.
-	 */
-	struct err *(*history)(struct store *s, struct str resource, struct rev from, struct rev to,
+	/* Calls fn for each, oldest first. EXPIRED when from is older than the history. */
+	struct err *(*history)(struct store *s, struct store_past *past,
 			       void (*fn)(const struct store_event *ev, void *ctx), void *ctx);
 	struct rev (*oldest)(const struct store *s);
 	struct err *(*snapshot)(struct store *s, int fd); /* SUSPENDS */
@@ -37,6 +43,7 @@ struct store {
 	struct map counts;    /* resource -> struct store_counter */
 	struct list lagging;  /* watches with a backlog: struct lagging */
 	struct task catch_up;
+	size_t backlog_bytes;
 	struct store_stats stats;
 };
 

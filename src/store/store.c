@@ -3,10 +3,11 @@
  * What engines share: watches and counts.
  *
  * Watches of one resource hang in one bucket. An event goes to those whose namespace and
- * name match and whose position is before it. A watch that starts in the past gets its
- * backlog collected at once, from one snapshot, and delivered from the loop before anything live:
+ * name match and whose position is before it. A watch that starts in the past gets what it missed
+ * in parts, from the loop, before anything live:
  *
  *     history (from, delivered]  ->  backlog  ->  task catch_up  ->  event()
+ *         ^----------------------------------------------' until nothing is left
  *     commits after that                      ->  store_deliver  ->  event()
  */
 
@@ -34,7 +35,10 @@ struct backlog_event {
 	const struct obj *obj, *prev;
 };
 
-/* A watch that has a backlog; it may be cancelled, even freed, by its own callback: w NULL. */
+#define BACKLOG_BYTES_DEFAULT (256 * 1024)
+#define CATCH_UP_NS           (2 * NS_PER_MS) /* of one turn of the loop */
+
+/* A watch that is behind; it may be cancelled, even freed, by its own callback: w NULL. */
 struct lagging {
 	struct list link;
 	struct store_watch *w;
@@ -53,6 +57,7 @@ void store_init(struct store *s, struct loop *l, const struct store_engine_ops *
 	s->loop = l;
 	s->ops = ops;
 	s->delivered = s->seen = rev;
+	s->backlog_bytes = BACKLOG_BYTES_DEFAULT;
 	list_init(&s->lagging);
 	s->catch_up.fn = catch_up_run;
 }
@@ -105,10 +110,16 @@ static struct watch_bucket *bucket_find(const struct store *s, struct str resour
 	return b;
 }
 
-static bool watch_wants(const struct store_watch *w, const struct obj *o, struct rev rev)
+static bool watch_selects(const struct store_watch *w, const struct obj *o)
 {
-	return rev.n > w->from.n && (str_empty(w->ns) || str_eq(w->ns, o->ns)) &&
+	return (str_empty(w->ns) || str_eq(w->ns, o->ns)) &&
 	       (str_empty(w->name) || str_eq(w->name, o->name));
+}
+
+/* A live event, or what is as new. */
+static bool watch_is_for(const struct store_watch *w, struct rev rev)
+{
+	return !w->behind && rev.n > w->from.n;
 }
 
 static void backlog_drop(struct store_watch *w)
@@ -133,7 +144,7 @@ static struct lagging *lagging_find(struct store *s, const struct store_watch *w
 	return NULL;
 }
 
-static void backlog_deliver(struct store *s, struct lagging *l)
+static void backlog_deliver(struct lagging *l)
 {
 	while (l->w && !list_empty(&l->w->backlog)) {
 		struct store_watch *w = l->w;
@@ -152,16 +163,83 @@ static void backlog_deliver(struct store *s, struct lagging *l)
 		obj_unref(ev->prev);
 		free(ev);
 	}
+}
+
+static void backlog_add(const struct store_event *ev, void *ctx)
+{
+	struct store_watch *w = ctx;
+	struct backlog_event *b;
+
+	if (!watch_selects(w, ev->obj))
+		return;
+	b = mem_new(struct backlog_event);
+	b->type = ev->type;
+	b->rev = ev->rev;
+	b->obj = obj_ref(ev->obj);
+	b->prev = ev->prev ? obj_ref(ev->prev) : NULL;
+	list_push_back(&w->backlog, &b->link);
+}
+
+/* The next part of what it missed. */
+static struct err *backlog_load(struct store *s, struct store_watch *w)
+{
+	struct store_past past = { .resource = str_from(w->bucket->resource),
+				   .ns = w->ns,
+				   .name = w->name,
+				   .from = w->from,
+				   .to = s->delivered,
+				   .bytes = w->failed ? s->backlog_bytes : 0 };
+
+	TRY(s->ops->history(s, &past, backlog_add, w));
+	w->behind = past.upto.n < s->delivered.n;
+	w->from = past.upto;
+	return NULL;
+}
+
+static void lagging_run(struct store *s, struct lagging *l)
+{
+	struct err *e = NULL;
+
+	backlog_deliver(l);
+	if (l->w && l->w->behind)
+		e = backlog_load(s, l->w);
 	list_unlink(&l->link);
+	if (l->w && !e && (l->w->behind || !list_empty(&l->w->backlog))) {
+		list_push_back(&s->lagging, &l->link);
+		return;
+	}
+	if (e) {
+		struct store_watch *w = l->w;
+
+		store_watch_cancel(w);
+		w->failed(w, e);
+	}
 	free(l);
 }
 
 static void catch_up_run(struct task *t)
 {
 	struct store *s = container_of(t, struct store, catch_up);
+	const struct mono start = mono_now();
 
-	while (!list_empty(&s->lagging))
-		backlog_deliver(s, list_entry(s->lagging.next, struct lagging, link));
+	while (!list_empty(&s->lagging)) {
+		if (mono_now().ns - start.ns > CATCH_UP_NS) {
+			task_post_late(s->loop, &s->catch_up);
+			return;
+		}
+		lagging_run(s, list_entry(s->lagging.next, struct lagging, link));
+	}
+}
+
+/* What a watch missed comes before what is new. False when it ended meanwhile. */
+static bool watch_catch_up(struct store *s, const struct store_watch *w)
+{
+	struct lagging *l = list_empty(&w->backlog) ? NULL : lagging_find(s, w);
+
+	if (!l)
+		return true;
+	backlog_deliver(l);
+	return l->w;
 }
 
 void store_deliver(struct store *s, const struct store_event *ev)
@@ -170,14 +248,11 @@ void store_deliver(struct store *s, const struct store_event *ev)
 
 	if (!b)
 		return;
-	/* What a watch missed comes before what is new. */
-	if (!list_empty(&s->lagging))
-		catch_up_run(&s->catch_up);
 	for (struct list *at = b->watches.next; at != &b->watches; at = b->next) {
 		struct store_watch *w = list_entry(at, struct store_watch, link);
 
 		b->next = at->next;
-		if (watch_wants(w, ev->obj, ev->rev))
+		if (watch_is_for(w, ev->rev) && watch_selects(w, ev->obj) && watch_catch_up(s, w))
 			w->event(w, ev);
 	}
 	b->next = NULL;
@@ -194,7 +269,7 @@ void store_delivered(struct store *s, struct rev rev)
 			struct store_watch *w = list_entry(at, struct store_watch, link);
 
 			b->next = at->next;
-			if (w->progress && rev.n > w->from.n)
+			if (w->progress && watch_is_for(w, rev) && list_empty(&w->backlog))
 				w->progress(w, rev);
 		}
 		b->next = NULL;
@@ -336,21 +411,6 @@ static struct watch_bucket *bucket_get(struct store *s, struct str resource)
 	return b;
 }
 
-static void backlog_add(const struct store_event *ev, void *ctx)
-{
-	struct store_watch *w = ctx;
-	struct backlog_event *b;
-
-	if (!watch_wants(w, ev->obj, ev->rev))
-		return;
-	b = mem_new(struct backlog_event);
-	b->type = ev->type;
-	b->rev = ev->rev;
-	b->obj = obj_ref(ev->obj);
-	b->prev = ev->prev ? obj_ref(ev->prev) : NULL;
-	list_push_front(&w->backlog, &b->link); /* they come newest first */
-}
-
 static void watch_fini(struct store_watch *w)
 {
 	free((void *)(uintptr_t)w->ns.p);
@@ -363,26 +423,26 @@ static void watch_fini(struct store_watch *w)
 struct err *store_watch_start(struct store *s, struct store_watch *w, struct str resource,
 			      struct str ns, struct str name, struct rev from)
 {
-	struct err *e = NULL;
-
 	PRE(w->event && !w->store);
 	list_init(&w->backlog);
 	list_init(&w->link);
 	w->from = from;
+	w->behind = false;
 	w->ns = (struct str){ mem_strdup(ns), ns.n };
 	w->name = (struct str){ mem_strdup(name), name.n };
-	if (from.n < s->delivered.n)
-		e = s->ops->history(s, resource, from, s->delivered, backlog_add, w);
-	if (e) {
-		backlog_drop(w);
-		watch_fini(w);
-		return e;
-	}
-	w->from.n = MAX(from.n, s->delivered.n);
-	w->store = s;
 	w->bucket = bucket_get(s, resource);
+	if (from.n < s->delivered.n) {
+		struct err *e = backlog_load(s, w);
+
+		if (e) {
+			backlog_drop(w);
+			watch_fini(w);
+			return e;
+		}
+	}
+	w->store = s;
 	list_push_back(&w->bucket->watches, &w->link);
-	if (!list_empty(&w->backlog)) {
+	if (w->behind || !list_empty(&w->backlog)) {
 		struct lagging *l = mem_new(struct lagging);
 
 		l->w = w;

@@ -30,6 +30,7 @@ struct store_opts {
 	uint64_t map_size;      /* 0: 1 TiB */
 	int64_t history_ms;     /* 0: 5 minutes */
 	uint64_t history_bytes; /* 0: 256 MiB */
+	size_t backlog_bytes;   /* of events a watch that is behind gets at a time; 0: 256 KiB */
 	/* store_commit_lazy may wait. Costs a gap in the revisions at each opening. */
 	bool lazy;
 };
@@ -129,7 +130,7 @@ struct store_event {
 /*
  * Embed it. Events with a revision above from are delivered in order from the loop, first those
  * of the history, then live ones. The objects are borrowed during the call. Any watch may be
- * started or cancelled in a callback.
+ * started or cancelled in a callback. Zero it before it is started the first time.
  */
 struct store_watch {
 	void (*event)(struct store_watch *w, const struct store_event *ev);
@@ -138,12 +139,18 @@ struct store_watch {
 	 * something elsewhere too).
 	 */
 	void (*progress)(struct store_watch *w, struct rev rev);
+	/*
+	 * Optional: with it the history is read in parts, while the loop has time. It may go before
+	 * it was delivered: e (EXPIRED) is the callee's, and the watch is over.
+	 */
+	void (*failed)(struct store_watch *w, struct err *e);
 	/* private */
 	struct list link;
 	struct store *store;
 	struct watch_bucket *bucket;
 	struct str ns, name;
-	struct rev from;
+	struct rev from; /* the live events above it */
+	bool behind;     /* or the next part of the history, and nothing live yet */
 	struct list backlog;
 };
 

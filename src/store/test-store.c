@@ -568,6 +568,44 @@ static void random_change(struct store *s, struct model *m, int i)
 	}
 }
 
+static void replica_failed(struct store_watch *w, struct err *e)
+{
+	fail_msg("%s", err_msg(e).p);
+}
+
+/* The past in parts of one record each, while there is more and more of it. */
+static void check_parts(struct store *s, struct model *m, const struct model *snaps)
+{
+	struct replica r[SNAPS], ns = { .w = { .event = replica_event, .failed = replica_failed } };
+	struct replica one = ns;
+	struct mono began = mono_now();
+
+	for (int n = 0; n < SNAPS; n++) {
+		r[n] = (struct replica){ .w = ns.w, .m = snaps[n] };
+		assert_no_err(
+			store_watch_start(s, &r[n].w, STR("pods"), STR(""), STR(""), r[n].m.rev));
+	}
+	ns.m = one.m = snaps[0];
+	assert_no_err(store_watch_start(s, &ns.w, STR("pods"), STR("n1"), STR(""), ns.m.rev));
+	assert_no_err(store_watch_start(s, &one.w, STR("pods"), STR("n2"), STR("p03"), one.m.rev));
+	assert_true(r[0].w.behind && ns.w.behind);
+	for (int i = 1000; r[0].w.behind || ns.w.behind || i < 1100; i++) {
+		random_change(s, m, i);
+		assert_true(mono_ms_since(began) < 20000);
+	}
+	settle();
+	for (int n = 0; n < SNAPS; n++) {
+		store_watch_cancel(&r[n].w);
+		assert_memory_equal(r[n].m.val, m->val, sizeof(m->val));
+	}
+	store_watch_cancel(&ns.w);
+	store_watch_cancel(&one.w);
+	for (int k = 0; k < MODEL_KEYS; k++) {
+		assert_int_equal(ns.m.val[k], k % 3 == 1 ? m->val[k] : snaps[0].val[k]);
+		assert_int_equal(one.m.val[k], k == 3 * 3 + 2 ? m->val[k] : snaps[0].val[k]);
+	}
+}
+
 FIBER_TEST(property_against_model)
 {
 	struct store *s = open_fresh();
@@ -603,6 +641,9 @@ FIBER_TEST(property_against_model)
 		store_watch_cancel(&r.w);
 		assert_memory_equal(r.m.val, m.val, sizeof(m.val));
 	}
+	store_close(s);
+	s = open_with((struct store_opts){ .backlog_bytes = 1 });
+	check_parts(s, &m, snaps);
 	rand_seed(0);
 	done(s);
 	return NULL;

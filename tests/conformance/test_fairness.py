@@ -153,6 +153,33 @@ def test_watches_nobody_reads_cost_little(small):
         c.close()
 
 
+def test_watches_of_the_past_cost_little(small):
+    """What they missed is read in parts, as far as the client follows; all of it comes."""
+    rv = small.ok("POST", CMS, cm("past", 200000))["metadata"]["resourceVersion"]
+    n = 200
+    for i in range(n):
+        assert small.patch(CMS + "/past", {"data": {"n": str(i)}}).status == 200
+    before = rss(small)
+    watches = []
+    for _ in range(30):
+        c = small.connect(timeout=60)
+        c.request("GET", CMS + f"?watch=1&resourceVersion={rv}",
+                  headers={"Impersonate-User": "alice"})
+        watches.append(c)
+    answers = [c.getresponse() for c in watches]
+    assert {a.status for a in answers} == {200}
+    start = time.monotonic()
+    assert small.request("GET", CMS + "/past", user="bob").status == 200
+    assert time.monotonic() - start < 5
+    assert rss(small) - before < 150 << 20  # all of it would be 1.2 GB, and as much of what was
+    small.patch(CMS + "/past", {"data": {"n": str(n)}})
+    for a in (answers[0], answers[-1]):
+        seen = [json.loads(a.readline())["object"]["data"]["n"] for _ in range(n + 1)]
+        assert seen == [str(i) for i in range(n + 1)]
+    for c in watches:
+        c.close()
+
+
 def rss(server):
     for line in open(f"/proc/{server.proc.pid}/status", encoding="ascii"):
         if line.startswith("VmRSS:"):
