@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A quantity that parses prints in canonical form, which parses to the same value and prints alike.
+/*
+ * A quantity that parses prints in canonical form, which parses to the same value. It prints alike,
+ * but for one that lost its Ki because it is no multiple of 1024 (1.5Ki: 1536, as upstream has it).
  */
 
 #include "api/quantity.h"
@@ -19,11 +21,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct quantity q, again;
 
 	if (quantity_parse(str_make((const char *)data, n), &q)) {
-		struct str text = quantity_text(a, q);
+		struct str text = quantity_text(a, q), other;
 
 		ASSERT(quantity_parse(text, &again));
 		ASSERT(quantity_cmp(q, again) == 0);
-		ASSERT(str_eq(quantity_text(a, again), text));
+		other = quantity_text(a, again);
+		if (again.format == q.format)
+			ASSERT(str_eq(other, text));
+		ASSERT(quantity_parse(other, &again));
+		ASSERT(quantity_cmp(q, again) == 0);
+		ASSERT(str_eq(quantity_text(a, again), other));
 	}
 	arena_free(a);
 	return 0;
