@@ -5,9 +5,6 @@
  *
  *     store event -> selectors, old and new -> encoded once (struct watch_cache) -> watch_out
  *
- * The initial state is read and sent by pages. It is work as a list is, and has its turns as one
- * (flow.h); a client that does not read it holds a page and little more.
- *
  * When a client reads too slowly its queue fills up to WATCH_QUEUE_BYTES; then the watch leaves the
  * store's feed and resumes from the history at the revision it saw last, once the queue has
  * drained. History gone means an ERROR event with 410, as for a client that comes back too late.
@@ -35,22 +32,14 @@
 #include "server/server.h"
 #include "server/table.h"
 #include "server/watch-convert.h"
-#include "server/watch-out.h"
+#include "server/watch-internal.h"
 #include "json/json.h"
 
-#define WATCH_QUEUE_BYTES (1024 * 1024)
-#define WATCH_PAGE        500
-#define WATCH_PAGE_BYTES  (128 * 1024)
-#define WATCH_LAG         2000 /* revisions: the past has its price, so take more of it at once */
-#define WATCH_LAG_PAGES   16
-#define WATCH_FIRST_BYTES (256 * 1024) /* WATCH_QUEUE_BYTES, of the initial state */
 #define WATCH_BOOKMARK_MS 60000
 #define WATCH_MIN_S       1800
 #define WATCH_MAX_PENDING 1000
 
 #define ENCODED_N 128
-
-enum watch_type { WATCH_ADDED, WATCH_MODIFIED, WATCH_DELETED };
 
 static const char *const watch_type_names[] = {
 	[WATCH_ADDED] = "ADDED",
@@ -85,30 +74,6 @@ struct watch_cache {
 	struct encoded ring[ENCODED_N];
 	size_t next;
 	struct watch_converter *converter;
-};
-
-struct watcher {
-	struct watch_out out;
-	struct store_watch watch;
-	struct timer timeout, bookmark, last_bookmark;
-	struct list link;
-	struct apiserver *server;
-	struct arena *arena;
-	const struct resource *res;
-	const struct resource_version *v;
-	struct selector *labels, *fields;
-	struct str ns, name;
-	enum output_form form;
-	enum include_object include;
-	uint64_t *counter; /* of events sent */
-	struct str form_version;
-	struct rev seen;
-	bool bookmarks, feeding, paused, ending, closed, busy;
-	bool columns_sent; /* of a table: they come with the first event alone */
-	bool outdated;     /* its resource changed while busy */
-	struct list pending;
-	size_t n_pending;
-	struct waitq drained; /* the fiber that sends the initial state */
 };
 
 /* the shared encodings */
@@ -253,8 +218,7 @@ static void watch_send_bookmark(struct watcher *w, bool initial_end)
 	watch_out_write(&w->out, buf_str(&b));
 }
 
-/* False when the queue is full now. */
-static bool watch_send(struct watcher *w, enum watch_type type, const struct obj *o, struct rev rev)
+bool watch_send(struct watcher *w, enum watch_type type, const struct obj *o, struct rev rev)
 {
 	struct blob *b = NULL;
 	struct err *e = watch_blob(w, type, o, rev, &b);
@@ -288,7 +252,7 @@ static struct err *watch_convert(struct watcher *w, const struct obj *o, const s
 	return watch_converter_get(w->server->watches->converter, w->res, w->v, o, ret);
 }
 
-static bool watch_matches(const struct watcher *w, const struct obj *o)
+bool watch_matches(const struct watcher *w, const struct obj *o)
 {
 	if (!o || (!str_empty(w->name) && !str_eq(o->name, w->name)))
 		return false;
@@ -322,7 +286,7 @@ static void pending_clear(struct watcher *w)
 		pending_free(w, p);
 }
 
-static struct err *watch_room(struct watcher *w)
+struct err *watch_room(struct watcher *w)
 {
 	while (!w->closed && watch_out_is_full(&w->out))
 		TRY(waitq_wait(&w->drained));
@@ -578,105 +542,6 @@ static struct err *watch_new(struct api_request *rq, struct watcher **ret)
 	}
 	*ret = w;
 	return NULL;
-}
-
-/* the initial state */
-struct page {
-	struct watcher *w;
-	struct api_request *rq;
-	const struct obj *objs[WATCH_PAGE];
-	size_t n;
-	struct buf last_ns, last_name;
-};
-
-static bool page_add(const struct obj *o, void *ctx)
-{
-	struct page *p = ctx;
-
-	if (!watch_matches(p->w, o))
-		return false;
-	p->objs[p->n++] = obj_ref(o);
-	return true;
-}
-
-static void page_free(struct page *p)
-{
-	for (size_t i = 0; i < p->n; i++)
-		obj_unref(p->objs[i]);
-	buf_fini(&p->last_ns);
-	buf_fini(&p->last_name);
-	free(p);
-}
-
-static struct err *page_room(struct page *p)
-{
-	if (!watch_out_is_full(&p->w->out))
-		return NULL;
-	flow_rest(p->rq);
-	TRY(watch_room(p->w));
-	return flow_yield(p->rq);
-}
-
-static struct err *page_send(struct page *p)
-{
-	struct watcher *w = p->w;
-
-	if (w->form != OUTPUT_METADATA)
-		TRY(crd_convert_objs(w->server, w->res, w->v, p->objs, p->n));
-	for (size_t i = 0; i < p->n; i++) {
-		TRY(page_room(p));
-		if (w->closed || w->ending)
-			break;
-		watch_send(w, WATCH_ADDED, p->objs[i], p->objs[i]->rev);
-	}
-	if (p->n) {
-		buf_clear(&p->last_ns);
-		buf_clear(&p->last_name);
-		buf_add(&p->last_ns, p->objs[p->n - 1]->ns);
-		buf_add(&p->last_name, p->objs[p->n - 1]->name);
-	}
-	for (size_t i = 0; i < p->n; i++)
-		obj_unref(p->objs[i]);
-	p->n = 0;
-	return NULL;
-}
-
-static struct err *watch_initial_pages(struct watcher *w, struct page *p)
-{
-	struct store_list_opts o = { .resource = w->res->store_name,
-				     .ns = w->ns,
-				     .limit = WATCH_PAGE,
-				     .bytes = WATCH_PAGE_BYTES,
-				     .labels = w->labels,
-				     .fields = w->fields };
-	struct store_list_result r = { .more = true };
-
-	while (r.more && !w->closed && !w->ending) {
-		TRY(flow_yield(p->rq));
-		TRY(store_list(w->server->store, &o, page_add, p, &r));
-		w->seen = r.rev;
-		TRY(page_send(p));
-		o.at = r.rev;
-		o.after_ns = buf_str(&p->last_ns);
-		o.after_name = buf_str(&p->last_name);
-		if (store_rev(w->server->store).n - r.rev.n > WATCH_LAG)
-			o.bytes = WATCH_LAG_PAGES * WATCH_PAGE_BYTES;
-	}
-	return NULL;
-}
-
-static struct err *watch_initial(struct watcher *w, struct api_request *rq)
-{
-	struct page *p = mem_new(struct page);
-	struct err *e;
-
-	p->w = w;
-	p->rq = rq;
-	e = watch_initial_pages(w, p);
-	page_free(p);
-	flow_leave(rq->server, rq->ticket);
-	watch_out_set_limit(&w->out, WATCH_QUEUE_BYTES);
-	return e;
 }
 
 /*
