@@ -43,11 +43,11 @@
 /*
  * A list too large for one such page is sent page by page as it is read, all of one revision: its
  * memory stays small and in the cache, and no reader keeps a snapshot open. When a slow one has
- * fallen so many revisions behind that going back costs more than holding, the rest is read at
- * once.
+ * fallen so many revisions behind that going back costs more than holding, pages get larger.
  */
 #define STREAM_PAGE (128 * 1024)
 #define STREAM_LAG  2000
+#define LAG_PAGES   16
 
 /* kind, apiVersion and resourceVersion of an item, with room to spare */
 #define ITEM_HEAD_MAX 1024
@@ -411,7 +411,7 @@ static struct err *list_stream(struct lister *l, struct store_list_opts *o,
 		o->after_ns = buf_str(&l->last_ns);
 		o->after_name = buf_str(&l->last_name);
 		if (store_rev(rq->server->store).n - at.n > STREAM_LAG)
-			o->bytes = 0;
+			o->bytes = LAG_PAGES * STREAM_PAGE;
 		TRY(store_list(rq->server->store, o, list_accept, l, r));
 		TRY(TAKE(l->e));
 		TRY(list_send_items(l));

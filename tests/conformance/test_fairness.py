@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One client cannot starve the rest; what takes too long or asks too much is told so; metrics."""
+import concurrent.futures
 import json
 import re
 import threading
@@ -178,6 +179,43 @@ def test_watches_of_the_past_cost_little(small):
         assert seen == [str(i) for i in range(n + 1)]
     for c in watches:
         c.close()
+
+
+def test_lists_read_slowly_cost_little():
+    """Also when so much was written meanwhile that pages get larger; they stay of one revision."""
+    s = Server()
+    try:
+        for i in range(80):
+            s.ok("POST", CMS, cm(f"large-{i:02}", 200000))
+        for n in range(8):
+            s.ok("POST", CMS, cm(f"tick-{n}"))
+        lists = [s.connect(timeout=60) for _ in range(40)]
+        for c in lists:
+            c.request("GET", CMS)
+        answers = [c.getresponse() for c in lists]
+        texts = [a.read(100000) for a in answers]
+        before = rss(s)
+
+        def tick(n):
+            c = s.connect()
+            for i in range(270):
+                c.request("PUT", f"{CMS}/tick-{n}", json.dumps(cm(f"tick-{n}", 11 + i % 2)),
+                          {"Content-Type": "application/json"})
+                assert c.getresponse().read()
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(tick, range(8), timeout=50))
+        texts = [t + a.read(2 << 20) for t, a in zip(texts, answers)]
+        assert rss(s) - before < 150 << 20  # all of it would be 500 MB
+        for t, a in zip(texts, answers):
+            items = json.loads(t + a.read())["items"]
+            names = [i["metadata"]["name"] for i in items if "ca.crt" not in i["data"]]
+            assert names == [f"large-{i:02}" for i in range(80)] + [f"tick-{n}" for n in range(8)]
+            assert items[-1]["data"]["k"] == "x" * 10
+        for c in lists:
+            c.close()
+    finally:
+        s.close()
 
 
 def rss(server):
