@@ -5,7 +5,7 @@
 
 #include "io/fiber.h"
 #include "io/loop.h"
-#include "server/table.h"
+#include "server/request.h"
 #include "server/watch-out.h"
 #include "store/store.h"
 
