@@ -345,10 +345,11 @@ struct err *flow_enter(struct api_request *rq, struct flow_ticket *t, bool *ret_
 	return NULL;
 }
 
-struct err *flow_enter_long(struct api_request *rq, struct flow_ticket *t, bool *ret_admitted)
+struct err *flow_enter_long(struct api_request *rq, bool *ret_admitted)
 {
 	*ret_admitted = true;
-	return user_in_group(&rq->user, MASTERS) ? NULL : flow_enter_limited(rq, t, ret_admitted);
+	return user_in_group(&rq->user, MASTERS) ? NULL
+						 : flow_enter_limited(rq, rq->ticket, ret_admitted);
 }
 
 struct err *flow_yield(struct api_request *rq)

@@ -38,9 +38,8 @@ struct flow *flow_free(struct flow *f);
 /* False in *ret_admitted: it has been answered with 429. Each admitted one leaves. */
 MUST_USE SUSPENDS struct err *flow_enter(struct api_request *rq, struct flow_ticket *t,
 					 bool *ret_admitted);
-/* For one that runs long and begins with work. Takes a ticket that flow_enter left exempt. */
-MUST_USE SUSPENDS struct err *flow_enter_long(struct api_request *rq, struct flow_ticket *t,
-					      bool *ret_admitted);
+/* As flow_enter, for one that runs long but begins with work: into the ticket it has. */
+MUST_USE SUSPENDS struct err *flow_enter_long(struct api_request *rq, bool *ret_admitted);
 /* Between the parts of a long answer: others go first when it is their turn. Never refused. */
 MUST_USE SUSPENDS struct err *flow_yield(struct api_request *rq);
 /* While the client has to do something (read): the place is another's until flow_yield. */

@@ -40,15 +40,6 @@
 	"between "                                                                                 \
 	"the time the first chunk was returned and now may show up in the list."
 
-/*
- * A list too large for one such page is sent page by page as it is read, all of one revision: its
- * memory stays small and in the cache, and no reader keeps a snapshot open. When a slow one has
- * fallen so many revisions behind that going back costs more than holding, pages get larger.
- */
-#define STREAM_PAGE (128 * 1024)
-#define STREAM_LAG  2000
-#define LAG_PAGES   16
-
 /* kind, apiVersion and resourceVersion of an item, with room to spare */
 #define ITEM_HEAD_MAX 1024
 /* trees of items are dropped when there are so many bytes of them */
@@ -392,7 +383,10 @@ static struct err *list_send_items(struct lister *l)
 	return NULL;
 }
 
-/* After the first page. */
+/*
+ * After the first page. A list too large for one is sent page by page as it is read, all of one
+ * revision: its memory stays small and in the cache, and no reader keeps a snapshot open.
+ */
 static struct err *list_stream(struct lister *l, struct store_list_opts *o,
 			       struct store_list_result *r)
 {
@@ -410,8 +404,7 @@ static struct err *list_stream(struct lister *l, struct store_list_opts *o,
 		o->at = at;
 		o->after_ns = buf_str(&l->last_ns);
 		o->after_name = buf_str(&l->last_name);
-		if (store_rev(rq->server->store).n - at.n > STREAM_LAG)
-			o->bytes = LAG_PAGES * STREAM_PAGE;
+		o->bytes = store_page_bytes(rq->server->store, at);
 		TRY(store_list(rq->server->store, o, list_accept, l, r));
 		TRY(TAKE(l->e));
 		TRY(list_send_items(l));
@@ -432,7 +425,7 @@ static struct err *list_serve(struct lister *l)
 	o.fields = rq->opt.fields;
 	o.borrowed = true;
 	if (list_may_stream(rq))
-		o.bytes = STREAM_PAGE;
+		o.bytes = store_page_bytes(rq->server->store, store_rev(rq->server->store));
 	l->paged = o.bytes || o.limit;
 	l->view = table_view(rq, rq->arena);
 	e = list_run(l, &o, &r);

@@ -207,25 +207,15 @@ const struct strategy secret_strategy = {
 
 /* Lease */
 
-/* Whether only spec.renewTime differs. */
-static bool lease_is_renewal(struct arena *a, const struct json *obj, const struct json *old)
+static void lease_strip(struct json *copy, const struct json *lease UNUSED)
 {
-	const struct json *const both[] = { obj, old };
-	struct json *rest[2];
-
-	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
-		rest[i] = json_copy(a, both[i]);
-		json_delz(json_get(rest[i], "metadata"), "managedFields");
-		json_delz(json_get(rest[i], "metadata"), "resourceVersion");
-		json_delz(json_get(rest[i], "spec"), "renewTime");
-	}
-	return json_equal(rest[0], rest[1]);
+	json_delz(json_get(copy, "spec"), "renewTime");
 }
 
 static struct err *lease_commit(struct api_request *rq, struct write *w, struct json *obj,
 				const struct json *old)
 {
-	w->lazy = old && lease_is_renewal(rq->arena, obj, old);
+	w->lazy = old && write_is_heartbeat(rq->arena, obj, old, lease_strip);
 	return NULL;
 }
 

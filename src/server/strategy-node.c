@@ -200,30 +200,26 @@ static void node_cell(struct arena *a, const struct json *obj, struct str column
 }
 
 /*
- * A copy without what only says that somebody is alive: the conditions' lastHeartbeatTime, and
- * annotations named heartbeat under any prefix, as agents on nodes keep them.
+ * Heartbeats are the conditions' lastHeartbeatTime, and annotations named heartbeat under any
+ * prefix, as agents on nodes keep them.
  */
-static struct json *node_without_heartbeats(struct arena *a, const struct json *node)
+static void node_strip(struct json *copy, const struct json *node)
 {
-	struct json *ret = json_copy(a, node), *meta = json_get(ret, "metadata");
-	struct json *annotations = json_get(meta, "annotations");
+	struct json *annotations = meta_annotations(copy);
 
-	json_delz(meta, "managedFields");
-	json_delz(meta, "resourceVersion");
-	json_for_each(it, json_at(ret, "status.conditions")) json_delz(it.val, "lastHeartbeatTime");
+	json_for_each(it, json_at(copy, "status.conditions"))
+		json_delz(it.val, "lastHeartbeatTime");
 	json_for_each(it, meta_annotations(node))
 	{
 		if (str_has_suffix(it.key, STR("/heartbeat")))
 			json_del(annotations, it.key);
 	}
-	return ret;
 }
 
 static struct err *node_commit(struct api_request *rq, struct write *w, struct json *obj,
 			       const struct json *old)
 {
-	w->lazy = old && json_equal(node_without_heartbeats(rq->arena, obj),
-				    node_without_heartbeats(rq->arena, old));
+	w->lazy = old && write_is_heartbeat(rq->arena, obj, old, node_strip);
 	return NULL;
 }
 

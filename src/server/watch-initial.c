@@ -14,10 +14,7 @@
 #include "server/server.h"
 #include "server/watch-internal.h"
 
-#define WATCH_PAGE       500
-#define WATCH_PAGE_BYTES (128 * 1024)
-#define WATCH_LAG        2000 /* revisions: the past has its price, so take more of it at once */
-#define WATCH_LAG_PAGES  16
+#define WATCH_PAGE 500
 
 struct page {
 	struct watcher *w;
@@ -31,7 +28,7 @@ static bool page_add(const struct obj *o, void *ctx)
 {
 	struct page *p = ctx;
 
-	if (!watch_matches(p->w, o))
+	if (p->w->name.n && !str_eq(o->name, p->w->name))
 		return false;
 	p->objs[p->n++] = obj_ref(o);
 	return true;
@@ -84,7 +81,8 @@ static struct err *watch_initial_pages(struct watcher *w, struct page *p)
 	struct store_list_opts o = { .resource = w->res->store_name,
 				     .ns = w->ns,
 				     .limit = WATCH_PAGE,
-				     .bytes = WATCH_PAGE_BYTES,
+				     .bytes = store_page_bytes(w->server->store,
+							       store_rev(w->server->store)),
 				     .labels = w->labels,
 				     .fields = w->fields };
 	struct store_list_result r = { .more = true };
@@ -97,8 +95,7 @@ static struct err *watch_initial_pages(struct watcher *w, struct page *p)
 		o.at = r.rev;
 		o.after_ns = buf_str(&p->last_ns);
 		o.after_name = buf_str(&p->last_name);
-		if (store_rev(w->server->store).n - r.rev.n > WATCH_LAG)
-			o.bytes = WATCH_LAG_PAGES * WATCH_PAGE_BYTES;
+		o.bytes = store_page_bytes(w->server->store, r.rev);
 	}
 	return NULL;
 }

@@ -38,7 +38,6 @@ struct watcher {
 	struct waitq drained; /* the fiber that sends the initial state */
 };
 
-bool watch_matches(const struct watcher *w, const struct obj *o);
 /* False when the queue is full now. */
 bool watch_send(struct watcher *w, enum watch_type type, const struct obj *o, struct rev rev);
 /* Until the queue is full no more, or the client has gone (w->closed). */

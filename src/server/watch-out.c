@@ -21,7 +21,7 @@ struct watch_socket {
 	struct watch_out *out;
 	struct websocket *ws;
 	struct list messages;
-	size_t queued, limit;
+	size_t queued;
 	bool full, ending;
 	struct waitq wake; /* the writer */
 };
@@ -46,7 +46,8 @@ struct err *watch_out_accept(struct watch_out *o, struct api_request *rq, size_t
 	TRY(websocket_accept(rq->x, named.n ? protocols : NULL, &ws));
 	o->is_socket = true;
 	o->socket = mem_new(struct watch_socket);
-	*o->socket = (struct watch_socket){ .out = o, .ws = ws, .limit = limit };
+	*o->socket = (struct watch_socket){ .out = o, .ws = ws };
+	o->push.limit = limit;
 	list_init(&o->socket->messages);
 	waitq_init(&o->socket->wake);
 	return NULL;
@@ -65,7 +66,7 @@ static bool socket_queue(struct watch_socket *s, struct blob *b)
 	*m = (struct watch_message){ .blob = b };
 	list_push_back(&s->messages, &m->link);
 	s->queued += b->n;
-	s->full |= s->queued > s->limit;
+	s->full |= s->queued > s->out->push.limit;
 	waitq_wake_all(&s->wake);
 	return !s->full;
 }
@@ -117,7 +118,7 @@ static struct err *socket_write(void *arg)
 		m = list_entry(s->messages.next, struct watch_message, link);
 		TRY(websocket_write(s->ws, blob_str(m->blob), true));
 		socket_message_free(s, m);
-		if (s->full && s->queued <= s->limit / 2) {
+		if (s->full && s->queued <= s->out->push.limit / 2) {
 			s->full = false;
 			s->out->push.writable(&s->out->push);
 		}
@@ -154,17 +155,14 @@ bool watch_out_blob(struct watch_out *o, struct blob *b)
 
 bool watch_out_is_full(const struct watch_out *o)
 {
-	if (!o->is_socket)
-		return http_push_queued(&o->push) > o->push.limit;
-	return o->socket && o->socket->queued > o->socket->limit;
+	if (o->is_socket)
+		return o->socket && o->socket->queued > o->push.limit;
+	return http_push_queued(&o->push) > o->push.limit;
 }
 
 void watch_out_set_limit(struct watch_out *o, size_t limit)
 {
-	if (!o->is_socket)
-		o->push.limit = limit;
-	else if (o->socket)
-		o->socket->limit = limit;
+	o->push.limit = limit;
 }
 
 void watch_out_end(struct watch_out *o)

@@ -252,7 +252,7 @@ static struct err *watch_convert(struct watcher *w, const struct obj *o, const s
 	return watch_converter_get(w->server->watches->converter, w->res, w->v, o, ret);
 }
 
-bool watch_matches(const struct watcher *w, const struct obj *o)
+static bool watch_matches(const struct watcher *w, const struct obj *o)
 {
 	if (!o || (!str_empty(w->name) && !str_eq(o->name, w->name)))
 		return false;
@@ -613,7 +613,7 @@ struct err *serve_watch(struct api_request *rq)
 
 	if (watch_wants_initial(rq)) {
 		limit = WATCH_FIRST_BYTES;
-		TRY(flow_enter_long(rq, rq->ticket, &admitted));
+		TRY(flow_enter_long(rq, &admitted));
 	}
 	if (!admitted)
 		return NULL;

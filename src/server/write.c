@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/err.h"
 #include "server/server.h"
+#include "json/json.h"
 
 void write_put(struct write *w, const struct store_key *key, const struct obj *o, struct rev expect)
 {
@@ -15,6 +16,21 @@ void write_del(struct write *w, const struct store_key *key, struct rev expect)
 {
 	ASSERT(w->n < WRITE_MAX_OPS);
 	w->ops[w->n++] = (struct store_op){ .key = *key, .expect = expect };
+}
+
+bool write_is_heartbeat(struct arena *a, const struct json *obj, const struct json *old,
+			void (*strip)(struct json *copy, const struct json *from))
+{
+	const struct json *const both[] = { obj, old };
+	struct json *rest[2];
+
+	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+		rest[i] = json_copy(a, both[i]);
+		json_delz(json_get(rest[i], "metadata"), "managedFields");
+		json_delz(json_get(rest[i], "metadata"), "resourceVersion");
+		strip(rest[i], both[i]);
+	}
+	return json_equal(rest[0], rest[1]);
 }
 
 void write_on_fini(struct write *w, void (*fn)(void *ctx), void *ctx)

@@ -9,6 +9,8 @@
 #include "store/store.h"
 
 struct apiserver;
+struct arena;
+struct json;
 
 #define WRITE_MAX_OPS 40 /* a Service's ports, and the quotas of its namespace */
 
@@ -29,6 +31,12 @@ void write_put(struct write *w, const struct store_key *key, const struct obj *o
 void write_del(struct write *w, const struct store_key *key, struct rev expect);
 /* Calls fn(ctx) when this attempt ends; one per attempt. */
 void write_on_fini(struct write *w, void (*fn)(void *ctx), void *ctx);
+/*
+ * Whether obj says nothing new but that somebody is alive: the same as old without what strip drops
+ * from a copy of each. Such a write may be lazy.
+ */
+bool write_is_heartbeat(struct arena *a, const struct json *obj, const struct json *old,
+			void (*strip)(struct json *copy, const struct json *from));
 /* Drops all objects: for another attempt, or at the end. */
 void write_fini(struct write *w);
 #define _cleanup_write_ _cleanup_(write_fini)

@@ -35,6 +35,9 @@ struct backlog_event {
 	const struct obj *obj, *prev;
 };
 
+#define PAGE_BYTES            (128 * 1024)
+#define PAGE_BYTES_FAR        (2 * 1024 * 1024)
+#define PAGE_LAG              2000 /* revisions */
 #define BACKLOG_BYTES_DEFAULT (256 * 1024)
 #define CATCH_UP_NS           (2 * NS_PER_MS) /* of one turn of the loop */
 
@@ -324,6 +327,11 @@ struct err *store_list(struct store *s, const struct store_list_opts *opts,
 		       struct store_list_result *ret)
 {
 	return s->ops->list(s, opts, fn, ctx, ret);
+}
+
+size_t store_page_bytes(const struct store *s, struct rev at)
+{
+	return s->seen.n > at.n + PAGE_LAG ? PAGE_BYTES_FAR : PAGE_BYTES;
 }
 
 uint64_t store_count(struct store *s, struct str resource)

@@ -66,6 +66,12 @@ struct store_list_opts {
 	const struct selector *labels, *fields;
 };
 
+/*
+ * For lists that are read a page at a time: bytes for what is left of the one at this revision.
+ * 128 KB stay in the cache; far in the past, where each page costs looking back, more.
+ */
+size_t store_page_bytes(const struct store *s, struct rev at);
+
 struct store_list_result {
 	struct rev rev;     /* of the snapshot */
 	bool more;          /* the limit cut it, or bytes */

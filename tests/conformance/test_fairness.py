@@ -9,6 +9,7 @@ import time
 import pytest
 
 from apiserver import Server
+from hostile import pss_mb
 
 CMS = "/api/v1/namespaces/default/configmaps"
 
@@ -121,7 +122,7 @@ def test_watches_nobody_reads_cost_little(small):
     """What a watch begins with is read by pages, in turns, as far as the client follows."""
     for i in range(40):
         small.request("POST", CMS, cm(f"large-{i:02}", 200000))
-    before = rss(small)
+    before = pss_mb(small)
     watches = []
     for _ in range(150):
         c = small.connect(timeout=60)
@@ -137,7 +138,7 @@ def test_watches_nobody_reads_cost_little(small):
         assert time.monotonic() - start < 5
     answers = [c.getresponse() for c in watches]
     assert {a.status for a in answers} == {200}
-    assert rss(small) - before < 150 << 20  # all of it would be 1.2 GB
+    assert pss_mb(small) - before < 150  # all of it would be 1.2 GB
     for a in (answers[0], answers[-1]):
         names = []
         while "large-39" not in names:
@@ -160,7 +161,7 @@ def test_watches_of_the_past_cost_little(small):
     n = 200
     for i in range(n):
         assert small.patch(CMS + "/past", {"data": {"n": str(i)}}).status == 200
-    before = rss(small)
+    before = pss_mb(small)
     watches = []
     for _ in range(30):
         c = small.connect(timeout=60)
@@ -172,7 +173,7 @@ def test_watches_of_the_past_cost_little(small):
     start = time.monotonic()
     assert small.request("GET", CMS + "/past", user="bob").status == 200
     assert time.monotonic() - start < 5
-    assert rss(small) - before < 150 << 20  # all of it would be 1.2 GB, and as much of what was
+    assert pss_mb(small) - before < 150  # all of it would be 1.2 GB, and as much of what was
     small.patch(CMS + "/past", {"data": {"n": str(n)}})
     for a in (answers[0], answers[-1]):
         seen = [json.loads(a.readline())["object"]["data"]["n"] for _ in range(n + 1)]
@@ -194,7 +195,7 @@ def test_lists_read_slowly_cost_little():
             c.request("GET", CMS)
         answers = [c.getresponse() for c in lists]
         texts = [a.read(100000) for a in answers]
-        before = rss(s)
+        before = pss_mb(s)
 
         def tick(n):
             c = s.connect()
@@ -206,7 +207,7 @@ def test_lists_read_slowly_cost_little():
         with concurrent.futures.ThreadPoolExecutor() as pool:
             list(pool.map(tick, range(8), timeout=50))
         texts = [t + a.read(2 << 20) for t, a in zip(texts, answers)]
-        assert rss(s) - before < 150 << 20  # all of it would be 500 MB
+        assert pss_mb(s) - before < 150  # all of it would be 500 MB
         for t, a in zip(texts, answers):
             items = json.loads(t + a.read())["items"]
             names = [i["metadata"]["name"] for i in items if "ca.crt" not in i["data"]]
@@ -216,13 +217,6 @@ def test_lists_read_slowly_cost_little():
             c.close()
     finally:
         s.close()
-
-
-def rss(server):
-    for line in open(f"/proc/{server.proc.pid}/status", encoding="ascii"):
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("no VmRSS")
 
 
 def series(server):
